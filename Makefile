@@ -1,0 +1,51 @@
+# make help lists what there is. Everything is installed into .venv (and .venv-classic), nothing elsewhere.
+PYTHON ?= python3.11
+VENV := .venv
+CLASSIC := .venv-classic
+# torch's and torchaudio's releases go together; the PyPI builds run on CPU and on CUDA.
+TORCH := torch==2.14.1
+# The first Python 3.10 that runs; set it to use another.
+CLASSIC_PYTHON ?= $(shell for p in python3.10 $$HOME/.pyenv/versions/3.10.*/bin/python; do \
+	$$p -c '' 2>/dev/null && echo $$p && break; done)
+SOURCE ?= de
+
+.PHONY: help demo test test-long test-classic lint clean
+
+help:
+	@echo 'make demo          train and compare CE and EL on real German-English text (SOURCE=fr for French)'
+	@echo 'make test          environment, ruff, mypy and the tests that CI runs'
+	@echo 'make test-long     the tests that take minutes too'
+	@echo 'make test-classic  losses and criterion on official fairseq 0.12.2, Python 3.10, torch 2.2'
+	@echo 'make clean         remove the environments and caches, not the results in demo/'
+
+$(VENV)/.installed: setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,dev]'
+	touch $@
+
+$(CLASSIC)/.installed: setup.py
+	@test -n '$(CLASSIC_PYTHON)' || { echo 'make test-classic needs Python 3.10: CLASSIC_PYTHON=/path/to/python3.10'; exit 1; }
+	$(CLASSIC_PYTHON) -m venv $(CLASSIC)
+	$(CLASSIC)/bin/python -m pip install --progress-bar off 'pip<24.1' 'setuptools<81' wheel
+	$(CLASSIC)/bin/python -m pip install --progress-bar off torch==2.2.2 'numpy<2' -e '.[fairseq,nmt,test]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(VENV)/bin/python -m el_plugins.nmt.demo --language $(SOURCE)
+
+lint: $(VENV)/.installed
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test: lint
+	$(VENV)/bin/python -m pytest -m 'not long'
+
+test-long: lint
+	$(VENV)/bin/python -m pytest
+
+test-classic: $(CLASSIC)/.installed
+	$(CLASSIC)/bin/python -m pytest -m 'not long'
+
+clean:
+	rm -rf $(VENV) $(CLASSIC) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Checkpoints: loading them safely, averaging them."""

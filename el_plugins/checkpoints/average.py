@@ -1,0 +1,186 @@
+"""Average the weights of several checkpoints into one: ``el-average-checkpoints``.
+
+fairseq's script is not in its pip package, adds bf16 in bf16, keeps the optimizer and mistakes which
+checkpoints are best. This one reads fairseq, detectron2 and plain state-dict files, one at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from el_plugins.checkpoints.choose import best_checkpoints, last_checkpoints
+from el_plugins.checkpoints.safe_loading import load_checkpoint
+
+try:
+    from tqdm import tqdm
+except ImportError:  # with torch alone there is no bar
+
+    def tqdm(items, **_):
+        """The items themselves."""
+        return items
+
+
+TRAINING_STATE = ("optimizer", "scheduler", "last_optimizer_state")
+
+
+def average_checkpoints(paths: Sequence[str | Path]) -> dict[str, Any]:
+    """The checkpoint whose weights are the mean of those in ``paths``.
+
+    Floating weights are summed in float64 and returned in their stored dtype; tensors that share memory
+    in the last file share it in the result. Integer and boolean buffers (counters, positions) are the
+    last file's. Everything else is the last file's too, without the optimizer's state.
+
+    Args:
+        paths: one or more files, oldest first; one is in memory at a time beside the running sum.
+
+    Raises:
+        FileNotFoundError: a file does not exist.
+        ValueError: no file is given, or one is unreadable or has other keys or shapes than the first;
+            the message names it.
+    """
+    if not paths:
+        raise ValueError("no checkpoints to average")
+    sums: dict[str, Tensor] = {}
+    for path in tqdm(paths, desc="averaging", unit="checkpoint", disable=None):
+        checkpoint = load_checkpoint(path)
+        weights = weights_of(checkpoint, path)
+        if not sums:
+            sums = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in weights.items()}
+        check_same_layout(sums, weights, path, paths[0])
+        for name, value in weights.items():
+            if value.is_floating_point():
+                sums[name] += value
+    averaged: dict[tuple[object, ...], Tensor] = {}
+    for name, value in weights.items():
+        if value.is_floating_point():
+            view = (value.untyped_storage().data_ptr(), value.storage_offset(), value.shape, value.stride())
+            key = view if value.numel() else (name,)
+            weights[name] = averaged.setdefault(key, (sums[name] / len(paths)).to(value.dtype))
+    return without_training_state(checkpoint)
+
+
+def weights_of(checkpoint: Any, path: str | Path) -> dict[str, Tensor]:
+    """The state dict inside ``checkpoint``: under ``model`` (fairseq, detectron2) or the file itself."""
+    weights = checkpoint.get("model", checkpoint) if isinstance(checkpoint, Mapping) else None
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise ValueError(f"{path} holds no state dict: expected tensors by name, alone or under 'model'")
+    return weights
+
+
+def check_same_layout(
+    expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: str | Path, first: str | Path
+) -> None:
+    """Raise ValueError unless both have the same names and shapes."""
+    if different := sorted(expected.keys() ^ found.keys()):
+        raise ValueError(f"{path} and {first} differ in keys: {', '.join(different[:5])}")
+    for name, value in found.items():
+        if value.shape != expected[name].shape:
+            raise ValueError(
+                f"{path}: {name} has shape {tuple(value.shape)}, in {first} {tuple(expected[name].shape)}"
+            )
+
+
+def without_training_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """``checkpoint`` without what only the optimizer needs; fairseq's reader still finds its keys."""
+    if "model" not in checkpoint:
+        return checkpoint
+    return {key: value for key, value in checkpoint.items() if key not in TRAINING_STATE}
+
+
+def save_atomically(checkpoint: Any, output: Path) -> None:
+    """Write beside ``output`` and rename, so that ``output`` is never half a file."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.", suffix=".tmp")
+    os.close(handle)
+    try:
+        torch.save(checkpoint, temporary)
+        # mkstemp makes private files; an ordinary one has what the umask leaves.
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, output)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Command line, by fairseq's names."""
+    parser = argparse.ArgumentParser(prog="el-average-checkpoints", description=__doc__)
+    parser.add_argument(
+        "--inputs", nargs="+", required=True, help="checkpoint files, or one folder to choose from"
+    )
+    parser.add_argument("--output", required=True, type=Path, help="file to write (replaced if it exists)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--num-epoch-checkpoints", type=positive, metavar="N", help="the last N checkpointE.pt of the folder"
+    )
+    which.add_argument(
+        "--num-update-checkpoints", type=positive, metavar="N", help="the last N checkpoint_E_U.pt"
+    )
+    which.add_argument(
+        "--num-best-checkpoints",
+        type=positive,
+        metavar="N",
+        help="the best N checkpoint.best_METRIC_VALUE.pt (kept by --keep-best-checkpoints); what is best "
+        "follows the --maximize-best-checkpoint-metric they were trained with",
+    )
+    parser.add_argument(
+        "--checkpoint-upper-bound",
+        type=positive,
+        metavar="B",
+        help="leave out epochs (or updates) after B",
+    )
+    options = parser.parse_args(arguments)
+    chosen = options.num_epoch_checkpoints or options.num_update_checkpoints or options.num_best_checkpoints
+    if chosen and (len(options.inputs) != 1 or not Path(options.inputs[0]).is_dir()):
+        parser.error(
+            f"--num-...-checkpoints chooses from one folder, got --inputs {' '.join(options.inputs)}"
+        )
+    if options.checkpoint_upper_bound and not (
+        options.num_epoch_checkpoints or options.num_update_checkpoints
+    ):
+        parser.error("--checkpoint-upper-bound needs --num-epoch-checkpoints or --num-update-checkpoints")
+    return options
+
+
+def positive(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return value
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``el-average-checkpoints``."""
+    options = parse_arguments(arguments)
+    try:
+        folder = Path(options.inputs[0])
+        if options.num_best_checkpoints:
+            paths = best_checkpoints(folder, options.num_best_checkpoints)
+        elif options.num_epoch_checkpoints or options.num_update_checkpoints:
+            paths = last_checkpoints(
+                folder,
+                options.num_epoch_checkpoints or options.num_update_checkpoints,
+                by_update=options.num_update_checkpoints is not None,
+                upper_bound=options.checkpoint_upper_bound,
+            )
+        else:
+            paths = [Path(path) for path in options.inputs]
+        print("averaging", *paths, sep="\n  ")
+        save_atomically(average_checkpoints(paths), options.output)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"el-average-checkpoints: {error}") from error
+    print(f"wrote {options.output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Which of a folder's fairseq checkpoints to average: the last ones or the best ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from el_plugins.checkpoints.safe_loading import load_checkpoint
+
+EPOCH = re.compile(r"checkpoint(\d+)\.pt")
+UPDATE = re.compile(r"checkpoint_\d+_(\d+)\.pt")
+# fairseq writes the metric with three decimals and appends a random digit, so that ties do not collide.
+BEST = re.compile(r"checkpoint\.best_(.+)_(-?\d+\.\d{3})\d*\.pt")
+
+
+def last_checkpoints(
+    folder: Path, count: int, *, by_update: bool = False, upper_bound: int | None = None
+) -> list[Path]:
+    """The last ``count`` epoch (or update) checkpoints of ``folder``, oldest first.
+
+    Args:
+        upper_bound: leave out those after this epoch (or update).
+
+    Raises:
+        ValueError: there are fewer than ``count``.
+    """
+    pattern = UPDATE if by_update else EPOCH
+    numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
+    within = sorted(entry for entry in numbered if upper_bound is None or entry[0] <= upper_bound)
+    kind = "update" if by_update else "epoch"
+    return _enough([path for _, path in within], count, f"{kind} checkpoints", folder)[-count:]
+
+
+def best_checkpoints(folder: Path, count: int) -> list[Path]:
+    """The best ``count`` of the checkpoints that ``--keep-best-checkpoints`` kept in ``folder``, best first.
+
+    Whether high or low is best is read from the settings stored in one of them.
+
+    Raises:
+        ValueError: there are fewer than ``count``, or they were kept by different metrics.
+    """
+    kept = [(match, path) for path in folder.iterdir() if (match := BEST.fullmatch(path.name))]
+    metrics = sorted({match[1] for match, _ in kept})
+    if len(metrics) > 1:
+        raise ValueError(f"{folder} holds the best checkpoints of several metrics: {', '.join(metrics)}")
+    paths = [path for _, path in sorted(kept, key=lambda entry: (float(entry[0][2]), entry[1].name))]
+    _enough(paths, count, "checkpoint.best_*.pt", folder)
+    settings = load_checkpoint(paths[0])["cfg"]["checkpoint"]
+    # The settings are a namespace in checkpoints of older releases.
+    settings = settings if isinstance(settings, dict) else vars(settings)
+    if settings["maximize_best_checkpoint_metric"]:
+        paths.reverse()
+    return paths[:count]
+
+
+def _enough(paths: list[Path], count: int, what: str, folder: Path) -> list[Path]:
+    if len(paths) < count:
+        raise ValueError(f"{folder} has {len(paths)} {what}, fewer than the {count} asked for")
+    return paths

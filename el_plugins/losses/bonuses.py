@@ -1,0 +1,107 @@
+"""The bonuses b(p) that encouraging loss adds to cross-entropy: the mathematics, once.
+
+A bonus is a falling function of the probability p, so adding it to -log p rewards examples that are
+already right. Figures 2 and 3, Tables 3 and 9 of the paper, and its released code.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from el_plugins.losses.checks import check_choice, check_number
+
+BONUSES = ("log", "aggressive", "power", "cosine", "none")
+BONUSES_WITH_START = {"aggressive": 0.5, "power": 0.0}
+
+
+@dataclass(frozen=True)
+class Bonus:
+    """One choice of bonus and its parameters, checked; call it to evaluate ``weight * b(p)``.
+
+    ==========  ====================================================================================
+    name        b(p)
+    ==========  ====================================================================================
+    log         ``log(1-p)`` up to ``log_end`` (LE), then its tangent there:
+                ``log(1-LE) - (p-LE)/(1-LE)``; LE = 1 is the normal bonus (Eq. 6), less is
+                conservative (Figure 3)
+    aggressive  ``log(1-p) - log(1-start)`` above ``start`` (0.5), else 0 (Tables 3 and 9)
+    power       ``start**k - p**k`` above ``start`` (0), else 0, with k = ``exponent``
+    cosine      ``cos(pi p) - 1``
+    none        0: plain cross-entropy
+    ==========  ====================================================================================
+
+    Raises:
+        ValueError: a parameter is out of range, or ``start`` is given to a bonus that has none.
+    """
+
+    name: str = "log"
+    log_end: float = 0.75
+    weight: float = 1.0
+    start: float | None = None
+    exponent: float = 2.0
+
+    def __post_init__(self) -> None:
+        check_choice("bonus", self.name, BONUSES)
+        check_number("log_end", self.log_end, low=0.0, high=1.0)
+        check_number("bonus_weight", self.weight, low=0.0)
+        check_number("bonus_exponent", self.exponent, above=0.0)
+        if self.start is not None:
+            check_number("bonus_start", self.start, low=0.0, below=1.0)
+            if self.name not in BONUSES_WITH_START:
+                allowed = " and ".join(BONUSES_WITH_START)
+                raise ValueError(
+                    f"bonus_start={self.start!r} means nothing for bonus={self.name!r}; "
+                    f"only {allowed} have a start"
+                )
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments by which the losses take this bonus."""
+        return {
+            "bonus": self.name,
+            "log_end": self.log_end,
+            "bonus_weight": self.weight,
+            "bonus_start": self.start,
+            "bonus_exponent": self.exponent,
+        }
+
+    def settings(self) -> str:
+        """The arguments in words, for ``print(module)``."""
+        return ", ".join(f"{name}={value!r}" for name, value in self.arguments().items())
+
+    def __call__(self, log_p: Tensor, log_1mp: Tensor) -> Tensor:
+        """Evaluate the weighted bonus from the two logarithms, each accurate on its own.
+
+        Args:
+            log_p: ``log p``, float32 or float64, any shape; -inf allowed.
+            log_1mp: ``log(1 - p)``, same shape and dtype, finite.
+
+        Returns:
+            ``weight * b(p)``, same shape and dtype. Differentiable twice wherever b is.
+        """
+        return self.weight * self._value(log_p, log_1mp)
+
+    def _value(self, log_p: Tensor, log_1mp: Tensor) -> Tensor:
+        if self.name == "none" or self.weight == 0:
+            return torch.zeros_like(log_p)
+        if self.name == "log":
+            if self.log_end == 1:
+                return log_1mp
+            # (p-LE)/(1-LE) = 1 - (1-p)/(1-LE), which keeps its digits when p and LE are both near 1.
+            room = 1 - self.log_end
+            tangent = math.log(room) - 1 + log_1mp.exp() / room
+            return torch.where(log_p.exp() > self.log_end, tangent, log_1mp)
+        if self.name == "cosine":
+            return torch.cos(math.pi * log_p.exp()) - 1
+
+        start = BONUSES_WITH_START[self.name] if self.start is None else self.start
+        if self.name == "aggressive":
+            value = log_1mp - math.log1p(-start)
+        else:
+            # p**k as exp(k log p): its slope in the logits stays finite at p = 0 for every k > 0.
+            value = start**self.exponent - (self.exponent * log_p).exp()
+        return torch.where(log_p.exp() > start, value, torch.zeros_like(value))

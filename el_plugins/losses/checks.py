@@ -1,0 +1,125 @@
+"""Argument checks and reductions that the losses share; every error names the argument and its value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+
+import torch
+from torch import Tensor
+
+# torch 2.3 gave it this place.
+is_compiling = getattr(torch.compiler, "is_compiling", None) or torch._dynamo.is_compiling
+
+REDUCTIONS = ("none", "mean", "sum")
+
+
+def check_choice(name: str, value: object, allowed: Collection[str]) -> None:
+    """Raise ValueError unless ``value`` is one of ``allowed``."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+def check_number(
+    name: str,
+    value: float,
+    *,
+    low: float | None = None,
+    above: float | None = None,
+    high: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Raise ValueError unless ``value`` is finite and within the bounds given.
+
+    ``low`` and ``high`` belong to the range, ``above`` and ``below`` do not.
+    """
+    inside = (
+        math.isfinite(value)
+        and (low is None or value >= low)
+        and (above is None or value > above)
+        and (high is None or value <= high)
+        and (below is None or value < below)
+    )
+    if not inside:
+        bounds = [(">=", low), (">", above), ("<=", high), ("<", below)]
+        wanted = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
+        raise ValueError(f"{name} must be a finite number {wanted}, got {value!r}")
+
+
+def check_floating(name: str, value: Tensor) -> None:
+    """Raise ValueError unless ``value`` is a tensor of a real floating dtype."""
+    if not value.is_floating_point():
+        raise ValueError(f"{name} must be a floating-point tensor, got dtype {value.dtype}")
+
+
+def check_dense_binary(name: str, target: Tensor, like: Tensor) -> None:
+    """Raise ValueError unless ``target`` has the shape of ``like`` and, where readable, is 0 or 1."""
+    if target.shape != like.shape:
+        raise ValueError(f"{name} must have shape {tuple(like.shape)}, got {tuple(target.shape)}")
+    check_values(lambda t: (t == 0) | (t == 1), target, f"{name} must be 0 or 1")
+
+
+def class_layout(input: Tensor, target: Tensor) -> int:
+    """The class dimension of ``input`` in torch's layouts, after checking ``target`` against it.
+
+    Args:
+        input: (C), (N, C) or (N, C, d1, ...), floating, C >= 1.
+        target: integer class indices, shaped (), (N) or (N, d1, ...).
+
+    Raises:
+        ValueError: shapes or dtypes that do not fit.
+    """
+    check_floating("input", input)
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise ValueError(f"target must be integer class indices, got dtype {target.dtype}")
+    class_dim = min(input.dim() - 1, 1)
+    if input.dim() == 0 or input.size(class_dim) == 0:
+        raise ValueError(f"input must have at least one class, got shape {tuple(input.shape)}")
+    wanted = input.shape[:class_dim] + input.shape[class_dim + 1 :]
+    if target.shape != wanted:
+        raise ValueError(
+            f"target must have shape {tuple(wanted)} for input of shape {tuple(input.shape)}, "
+            f"got {tuple(target.shape)}"
+        )
+    return class_dim
+
+
+def check_values(allowed: Callable[[Tensor], Tensor], values: Tensor, wanted: str) -> None:
+    """Raise ValueError if any element of ``values`` is not ``allowed``, where that costs nothing.
+
+    Reading values waits for a GPU and breaks a compiled graph, and under ``vmap`` there is no single
+    value to read, so the check is made on CPU in eager mode only.
+    """
+    if values.device.type != "cpu" or is_compiling():
+        return
+    wrong = ~allowed(values)
+    try:
+        found = bool(wrong.any())
+    except RuntimeError:  # vmap and fake tensors have no value to read
+        return
+    if found:
+        raise ValueError(f"{wanted}, got {values[wrong][0].item()}")
+
+
+def single_precision(x: Tensor) -> Tensor:
+    """``x`` in float32 if its dtype is narrower, else as it is; the gradient is rounded back once."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def keep_nonfinite(loss: Tensor, finite: Tensor) -> Tensor:
+    """Make loss and gradient NaN where ``finite`` is False, so that loss scaling sees an overflow."""
+    return loss * torch.where(finite, 1.0, float("nan")).to(loss.dtype)
+
+
+def reduce(loss: Tensor, reduction: str, count: Tensor | int | None = None) -> Tensor:
+    """Apply ``reduction``; ``mean`` divides by ``count`` (default: elements) and is 0 over nothing."""
+    if reduction == "none":
+        return loss
+    total = loss.sum()
+    if reduction == "sum":
+        return total
+    if count is None:
+        count = loss.numel()
+    if isinstance(count, int):
+        return total / max(count, 1)
+    return total / count.masked_fill(count == 0, 1)

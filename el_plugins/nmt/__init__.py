@@ -1,0 +1,1 @@
+"""Translation tools: a corpus of real text, subwords, scoring and the demo."""

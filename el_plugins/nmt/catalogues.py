@@ -1,0 +1,127 @@
+"""Human translations from the message catalogues (.po, .mo) inside PyPI packages."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import polib
+from tqdm import tqdm
+
+# Pinned, so that everyone gets the same corpus; each wheel is only unpacked, nothing of it is installed.
+PACKAGES = {
+    "*": [
+        "django==5.2.19",
+        "mayan-edms==4.12.2",
+        "plone-app-locales==7.0.4",
+        "pretix==2026.8.0",
+        "spyder==6.1.8",
+        "wagtail==8.0.1",
+        "weblate==5.14.3",
+    ],
+    "de": ["jupyterlab-language-pack-de-DE==4.5.post3"],
+    "fr": ["jupyterlab-language-pack-fr-FR==4.5.post3"],
+}
+
+MARKUP = re.compile(r"<[^<>]*>|\{%.*?%\}|`+|\*\*")
+PLACEHOLDER = re.compile(
+    r"\$\{[^{}]*\}|\{\{.*?\}\}|\{[^{}]*\}|%\([^()]*\)[#0\- +]?[\d.]*[a-zA-Z]|%[\d.]*[sdrif]\b|%n\b"
+)
+LETTERS = re.compile(r"[^\W\d_]")
+# Identifiers, file names and addresses are no language: what_it_is, CamelCase.path, /a/b, x@y, http://...
+CODE = re.compile(r"\w_\w|://|@\w|\w\.\w+\.\w|[\\|=]|\w\(\)|^[./~-]")
+
+
+def download(folder: Path, language: str) -> list[Path]:
+    """Fetch the pinned wheels into ``folder`` with pip, skipping those that are there.
+
+    Raises:
+        RuntimeError: pip failed; the message names the package and what to do.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    wheels: list[Path] = []
+    for requirement in tqdm(PACKAGES["*"] + PACKAGES[language], desc="downloading", unit="package"):
+        name, version = requirement.lower().replace("-", "_").split("==")
+        pattern = f"{name}-{version}-*.whl"
+        if not list(folder.glob(pattern)):
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+            command += ["--only-binary=:all:", "--dest", str(folder), requirement]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode or not list(folder.glob(pattern)):
+                raise RuntimeError(
+                    f"cannot download {requirement}: {done.stderr.strip().splitlines()[-1:]}\n"
+                    f"The corpus is made from it: connect to the network, or put {pattern} into {folder}"
+                )
+        wheels += folder.glob(pattern)
+    return wheels
+
+
+def read_pairs(wheel: Path, language: str) -> Iterator[tuple[str, str]]:
+    """Raw (English, ``language``) message pairs of every catalogue in ``wheel``, in a fixed order."""
+    place = re.compile(rf"/{language}(_{language.upper()})?/LC_MESSAGES/[^/]+\.(po|mo)$")
+    with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as unpacked:
+        names = {name for name in archive.namelist() if place.search(name)}
+        # The text form says more (defaults, fuzzy marks); the compiled one serves where it is alone.
+        chosen = sorted(name for name in names if name.endswith(".po") or name[:-2] + "po" not in names)
+        for name in chosen:
+            path = archive.extract(name, unpacked)
+            catalogue = polib.pofile(path) if name.endswith(".po") else polib.mofile(path)
+            for entry in catalogue.translated_entries():
+                yield from _entry_pairs(entry)
+
+
+def _entry_pairs(entry: polib.POEntry) -> Iterator[tuple[str, str]]:
+    if entry.msgid_plural:
+        yield entry.msgid, entry.msgstr_plural[0]
+        yield entry.msgid_plural, entry.msgstr_plural[max(entry.msgstr_plural)]
+    else:
+        # Plone's keys are identifiers; its English stands in a comment.
+        default = re.search(r'Default:\s*"(.*)"', entry.comment or "", re.DOTALL)
+        yield (default[1] if default else entry.msgid), entry.msgstr
+
+
+def clean(text: str) -> str:
+    """Plain text of a message: no markup, menu accelerators or line breaks; placeholders become X."""
+    text = MARKUP.sub(" ", html.unescape(text.replace("\\n", " ")))
+    text = PLACEHOLDER.sub(" X ", text)
+    text = re.sub(r"&(?=\w)|\u00ad", "", text)
+    text = re.sub(r"\s+([.,;:!?)])", r"\1", text.replace("( ", "("))
+    return " ".join(text.split())
+
+
+def is_usable(english: str, foreign: str, max_words: int = 60) -> bool:
+    """Whether a cleaned pair is language on both sides, translated, and of plausible lengths."""
+    a, b = len(english.split()), len(foreign.split())
+    return (
+        bool(LETTERS.search(english) and LETTERS.search(foreign))
+        and english.lower() != foreign.lower()
+        and not CODE.search(english)
+        and not CODE.search(foreign)
+        and max(a, b) <= max_words
+        and max(len(english), len(foreign)) <= 3 * min(len(english), len(foreign)) + 10
+    )
+
+
+def corpus(wheels: list[Path], language: str) -> list[tuple[str, str]]:
+    """Clean (English, ``language``) pairs in which no sentence of either side occurs twice.
+
+    Splits of it therefore share no sentence, whatever the split. Compared without case.
+    """
+    seen_english: set[str] = set()
+    seen_foreign: set[str] = set()
+    pairs = []
+    for wheel in tqdm(sorted(wheels), desc="reading", unit="package"):
+        for raw in read_pairs(wheel, language):
+            english, foreign = clean(raw[0]), clean(raw[1])
+            known = english.lower() in seen_english or foreign.lower() in seen_foreign
+            if not known and is_usable(english, foreign):
+                seen_english.add(english.lower())
+                seen_foreign.add(foreign.lower())
+                pairs.append((english, foreign))
+    return pairs

@@ -1,0 +1,54 @@
+"""Figures out of the logs that fairseq writes with ``--log-format json``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def training_line(line: str) -> dict[str, Any]:
+    """The figures of one log line of a training step or validation, by name; empty for other lines."""
+    parts = line.split(" | ", 3)
+    if len(parts) < 4 or not parts[3].startswith('{"'):
+        return {}
+    return json.loads(parts[3])
+
+
+def validations(log: Path) -> dict[int, dict[str, Any]]:
+    """The validation figures of a training log by number of updates; a repeated one counts last."""
+    found = {}
+    for figures in _figures(log):
+        if "valid_num_updates" in figures:
+            found[int(figures["valid_num_updates"])] = figures
+    return found
+
+
+def last_validation(log: Path) -> dict[str, Any]:
+    """The figures that ``fairseq-validate`` printed.
+
+    Raises:
+        ValueError: the log has none.
+    """
+    lines = [figures for figures in _figures(log) if "valid_nll_loss" in figures]
+    if not lines:
+        raise ValueError(f"{log} has no validation figures")
+    return lines[-1]
+
+
+def training_cost(log: Path) -> tuple[float, float]:
+    """(seconds in training steps, target words trained a second) over all epochs of a log."""
+    epochs = {figures["epoch"]: figures for figures in _figures(log) if "train_train_wall" in figures}
+    seconds = words = 0.0
+    updates_before = 0
+    for _, figures in sorted(epochs.items()):
+        updates = int(figures["train_num_updates"])
+        words += (updates - updates_before) * float(figures["train_wpb"])
+        seconds += float(figures["train_train_wall"])
+        updates_before = updates
+    return seconds, words / seconds if seconds else 0.0
+
+
+def _figures(log: Path) -> list[dict[str, Any]]:
+    with log.open(encoding="utf-8") as lines:
+        return [figures for line in lines if (figures := training_line(line))]

@@ -1,0 +1,14 @@
+"""fairseq's side of the plugin: importing it registers the criterion and lets checkpoints load safely."""
+
+from el_plugins.checkpoints.safe_loading import allow_fairseq_classes
+from fairseq_criterions.encouraging import (
+    EncouragingLabelSmoothedCrossEntropyCriterion,
+    EncouragingLabelSmoothedCrossEntropyCriterionConfig,
+)
+
+__all__ = [
+    "EncouragingLabelSmoothedCrossEntropyCriterion",
+    "EncouragingLabelSmoothedCrossEntropyCriterionConfig",
+]
+
+allow_fairseq_classes()

@@ -1,0 +1,41 @@
+"""Real commands, run as a user runs them, and the arguments of a tiny model."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PLUGIN = REPOSITORY / "el_plugins"
+TINY_MODEL = (
+    "--arch transformer_iwslt_de_en --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 16 "
+    "--decoder-embed-dim 16 --encoder-ffn-embed-dim 16 --decoder-ffn-embed-dim 16 "
+    "--encoder-attention-heads 2 --decoder-attention-heads 2 --dropout 0.1"
+).split()
+TRAINING = (
+    "--optimizer adam --lr 0.01 --max-tokens 300 --log-format json --log-interval 1 --seed 7 "
+    "--label-smoothing 0.1 --no-progress-bar --num-workers 0"
+).split()
+
+# With its default multiple of 8 fairseq drops the last, odd batch; and when it loads a model to evaluate,
+# fairseq 0.12.2 fails on padded batches ("Mask Type should be defined") with torch 2.
+ONE_BY_ONE = ["--batch-size", "1", "--required-batch-size-multiple", "1"]
+
+
+def run(*command, cwd=None, check=True, text=None, env=None):
+    """Run a console command of this Python's environment; its output, then its errors."""
+    words = list(map(str, command))
+    found = shutil.which(words[0], path=str(Path(sys.executable).parent)) or words[0]
+    done = subprocess.run(
+        [found, *words[1:]],
+        cwd=cwd,
+        input=text,
+        env={**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", **(env or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if check:
+        assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return done.stdout + done.stderr

@@ -1,0 +1,167 @@
+"""fairseq's own commands with the plugin, on a tiny corpus."""
+
+import json
+import re
+import shutil
+import sys
+
+import pytest
+import torch
+from commands import ONE_BY_ONE, PLUGIN, REPOSITORY, TINY_MODEL, TRAINING, run
+
+from el_plugins.checkpoints.safe_loading import load_checkpoint
+from el_plugins.nmt.commands import find_command
+from el_plugins.nmt.training_log import training_line
+
+pytest.importorskip("fairseq")
+
+# An uninitialised placeholder, and the copies that fairseq 0.12.2's fused layers make on loading.
+NOT_TRAINED = re.compile(r"_float_tensor$|layers\.\d+\.(in_proj|out_proj|fc1|fc2)_(weight|bias)$")
+
+
+def figures(output, key):
+    return [line[key] for line in map(training_line, output.splitlines()) if key in line]
+
+
+def weights(path):
+    return load_checkpoint(path)["model"]
+
+
+def assert_same_weights(one, other, **tolerance):
+    one, other = weights(one), weights(other)
+    assert one.keys() == other.keys()
+    for name in one:
+        if NOT_TRAINED.search(name):
+            continue
+        torch.testing.assert_close(one[name], other[name], **(tolerance or {"rtol": 0, "atol": 0}))
+
+
+def test_training_logs_what_compares_and_evaluates_bleu(trained):
+    folder, output = trained
+    assert figures(output, "train_well_classified")
+    nll = [float(value) for value in figures(output, "valid_nll_loss")]
+    assert nll[-1] < nll[0]
+    assert figures(output, "valid_bleu")
+    best = load_checkpoint(folder / "checkpoint_best.pt")["extra_state"]["best"]
+    assert best == pytest.approx(max(float(value) for value in figures(output, "valid_bleu")), abs=0.01)
+
+
+def test_validate(trained, corpus):
+    command = ["fairseq-validate", corpus[1], "--task", "translation", "--user-dir", PLUGIN, "--cpu"]
+    command += ["--path", trained[0] / "checkpoint_last.pt", "--log-format", "json"]
+    output = run(*command, *ONE_BY_ONE)
+    assert float(figures(output, "valid_nll_loss")[-1]) == pytest.approx(
+        float(figures(trained[1], "valid_nll_loss")[-1]), abs=2e-3
+    )
+
+
+def test_generate_and_interactive_agree(trained, corpus):
+    text, data = corpus
+    path = trained[0] / "checkpoint_last.pt"
+    common = [data, "--user-dir", PLUGIN, "--path", path, "--beam", 2, "--cpu", "--max-len-b", 12]
+    generated = run("fairseq-generate", *common, *ONE_BY_ONE)
+    source = (text / "test.de").read_text()
+    interactive = run("fairseq-interactive", *common, "-s", "de", "-t", "en", text=source)
+
+    def hypotheses(output):
+        lines = [line.split("\t") for line in output.splitlines() if line.startswith("H-")]
+        return {parts[0]: parts[2] for parts in lines}
+
+    assert len(hypotheses(generated)) == 12
+    assert hypotheses(generated) == hypotheses(interactive)
+
+
+def test_hub_interface(trained, corpus):
+    script = (
+        "from fairseq.models.transformer import TransformerModel\n"
+        f"hub = TransformerModel.from_pretrained({str(trained[0])!r}, 'checkpoint_last.pt', "
+        f"{str(corpus[1])!r}, user_dir={str(PLUGIN)!r})\n"
+        "print('TRANSLATION', hub.translate('w1 w2 w3', beam=2))\n"
+    )
+    output = run(sys.executable, "-c", script)
+    assert [line for line in output.splitlines() if line.startswith("TRANSLATION")]
+
+
+def test_resume_in_mid_epoch_under_the_other_name(trained, train, tmp_path):
+    # In the first epoch: later ones fairseq batches anew on resuming, under any criterion.
+    shutil.copy(trained[0] / "checkpoint_1_3.pt", tmp_path / "checkpoint_last.pt")
+    options = ["--max-update", 6, "--save-interval-updates", 3]
+    _, output = train(*options, save_dir=tmp_path, criterion="encouraging_label_smoothed_cross_entropy")
+    assert figures(output, "num_updates") == ["4", "5", "6"]
+    assert_same_weights(tmp_path / "checkpoint_2_6.pt", trained[0] / "checkpoint_2_6.pt")
+
+
+def test_finetune_from_a_stock_checkpoint(train):
+    stock, _ = train("--max-update", 2, criterion="label_smoothed_cross_entropy")
+    start = stock / "checkpoint_last.pt"
+    _, output = train("--max-update", 2, "--finetune-from-model", start, "--log-end", 1.0)
+    assert "loading pretrained model from" in output
+    assert figures(output, "num_updates") == ["1", "2"]
+
+
+def test_two_processes_are_one_with_twice_the_batches(train):
+    options = ["--sentence-avg", "--max-update", 3, "--dropout", 0]
+    one, output = train(*options, "--update-freq", 2)
+    assert figures(output, "num_updates") == ["1", "2", "3"]
+    # fairseq reads torchrun's variables only where it sees GPUs, so on CPU they are passed on as flags.
+    flags = "--distributed-world-size $WORLD_SIZE --distributed-rank $RANK --distributed-no-spawn"
+    worker = f'exec {find_command("fairseq-train")} "$@" {flags} --distributed-init-method env://'
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29531"]
+    gloo = ["--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"]
+    two, output = train(*options, *gloo, launcher=(*torchrun, "--no-python", "bash", "-c", worker, "worker"))
+    assert "distributed_world_size': 2" in output
+    assert_same_weights(one / "checkpoint_last.pt", two / "checkpoint_last.pt", rtol=1e-4, atol=1e-5)
+
+
+def test_language_model(corpus, tmp_path):
+    text, _ = corpus
+    prefixes = [f"--{split}pref={text / split}.de" for split in ("train", "valid")]
+    run("fairseq-preprocess", "--only-source", *prefixes, "--destdir", tmp_path / "bin")
+    model = "--arch transformer_lm --decoder-layers 1 --decoder-embed-dim 16 --decoder-ffn-embed-dim 16"
+    command = [
+        "fairseq-train",
+        tmp_path / "bin",
+        "--task",
+        "language_modeling",
+        "--user-dir",
+        PLUGIN,
+        "--cpu",
+    ]
+    command += [*model.split(), "--decoder-attention-heads", 2, "--tokens-per-sample", 16, *TRAINING]
+    output = run(*command, "--criterion", "encouraging_ls", "--max-update", 4, "--save-dir", tmp_path / "lm")
+    assert figures(output, "train_well_classified")
+
+
+def test_hydra_with_the_shipped_yaml(corpus, tmp_path):
+    example = REPOSITORY / "examples" / "fairseq"
+    output = run(
+        "fairseq-hydra-train",
+        f"task.data={corpus[1]}",
+        f"common.user_dir={PLUGIN}",
+        "common.cpu=true",
+        "optimization.max_update=2",
+        "dataset.max_tokens=300",
+        f"checkpoint.save_dir={tmp_path / 'hydra'}",
+        "--config-dir",
+        example,
+        "--config-name",
+        "encouraging_ls",
+        cwd=tmp_path,
+    )
+    stored = load_checkpoint(tmp_path / "hydra" / "checkpoint_last.pt")["cfg"]["criterion"]
+    assert stored["_name"] == "encouraging_ls", output[-2000:]
+    assert stored["log_end"] == 0.5
+
+
+def test_adaptive_softmax_is_refused(corpus, tmp_path):
+    command = ["fairseq-train", corpus[1], "--user-dir", PLUGIN, "--criterion", "encouraging_ls", "--cpu"]
+    command += [*TINY_MODEL, *TRAINING, "--adaptive-softmax-cutoff", "8", "--save-dir", tmp_path]
+    output = run(*command, "--max-update", 1, check=False)
+    assert "encouraging_ls needs the full distribution over the vocabulary" in output
+
+
+def test_settings_are_stored(trained):
+    stored = load_checkpoint(trained[0] / "checkpoint_last.pt")["cfg"]["criterion"]
+    expected = {"log_end": 0.5, "bonus": "log", "bonus_weight": 1.0, "smoothing": "fairseq"}
+    assert {name: stored[name] for name in expected} == expected
+    assert json.dumps(stored)

@@ -1,0 +1,192 @@
+"""The criterion against the stock one, on a real model, task and batches."""
+
+import argparse
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+fairseq = pytest.importorskip("fairseq")
+
+from fairseq import checkpoint_utils, criterions  # noqa: E402
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion  # noqa: E402
+from fairseq.logging import metrics  # noqa: E402
+from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler  # noqa: E402
+
+import fairseq_criterions  # noqa: E402
+from el_plugins.losses import encouraging_loss  # noqa: E402
+
+NAMES = ("encouraging_label_smoothed_cross_entropy", "encouraging_ls")
+
+
+@pytest.fixture(scope="module")
+def setting(trained):
+    """(model without dropout, task, a batch with padding)."""
+    models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(trained[0] / "checkpoint_last.pt")])
+    task.load_dataset("valid")
+    batches = task.get_batch_iterator(task.dataset("valid"), max_tokens=400).next_epoch_itr(shuffle=False)
+    sample = next(iter(batches))
+    assert sample["target"].eq(task.target_dictionary.pad()).any()
+    # After a step in training mode fairseq 0.12.2 leaves its fused layers alone, which torch 2 broke.
+    models[0].train()(**sample["net_input"])
+    return models[0].eval(), task, sample
+
+
+def criterion_of(task, cls=fairseq_criterions.EncouragingLabelSmoothedCrossEntropyCriterion, **options):
+    return cls(task, **{"sentence_avg": False, "label_smoothing": 0.1, **options})
+
+
+def loss_gradient_log(criterion, model, sample, reduce=True):
+    model.zero_grad()
+    loss, size, log = criterion(model, sample, reduce=reduce)
+    loss.sum().backward()
+    gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    return loss, size, log, gradients
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"label_smoothing": 0.0},
+        {"sentence_avg": True},
+        {"report_accuracy": True},
+        {"ignore_prefix_size": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("reduce", [True, False])
+def test_without_bonus_it_is_the_stock_criterion(setting, options, reduce):
+    model, task, sample = setting
+    ours = loss_gradient_log(criterion_of(task, bonus="none", **options), model, sample, reduce)
+    stock_criterion = criterion_of(task, LabelSmoothedCrossEntropyCriterion, **options)
+    stock = loss_gradient_log(stock_criterion, model, sample, reduce)
+    torch.testing.assert_close(ours[0], stock[0])
+    assert ours[1] == stock[1]
+    log = {name: value for name, value in ours[2].items() if name != "well_classified"}
+    assert log.keys() == stock[2].keys()
+    for name, value in log.items():
+        torch.testing.assert_close(torch.as_tensor(value), torch.as_tensor(stock[2][name]))
+    for ours_gradient, stock_gradient in zip(ours[3], stock[3]):
+        torch.testing.assert_close(ours_gradient, stock_gradient, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"log_end": 1.0},
+        {"bonus": "aggressive", "bonus_start": 0.1},
+        {"bonus": "power", "smoothing": "uniform"},
+    ],
+    ids=str,
+)
+def test_is_the_loss_of_the_logits_over_real_tokens(setting, options):
+    model, task, sample = setting
+    pad = task.target_dictionary.pad()
+    loss, _, log, _ = loss_gradient_log(criterion_of(task, **options), model, sample)
+    logits = model(**sample["net_input"])[0].double().flatten(0, 1)
+    target = sample["target"].flatten()
+    real = target != pad
+    expected = encouraging_loss(
+        logits[real],
+        target[real],
+        reduction="sum",
+        label_smoothing=0.1,
+        **{"log_end": 0.5, "smoothing": "fairseq", **options},
+    )
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    p = logits.softmax(1).gather(1, target.unsqueeze(1)).squeeze(1)[real]
+    assert log["nll_loss"].item() == pytest.approx(-p.log().sum().item(), rel=1e-5)
+    assert log["well_classified"].item() == (p > 0.5).sum().item()
+
+
+def test_rows_sum_to_the_whole_and_padding_counts_nothing(setting):
+    model, task, sample = setting
+    criterion = criterion_of(task, log_end=1.0)
+    whole, _, log = criterion(model, sample)
+    rows, _, row_log = criterion(model, sample, reduce=False)
+    padding = sample["target"].view(-1, 1).eq(task.target_dictionary.pad())
+    assert rows.shape == padding.shape
+    assert (rows[padding] == 0).all()
+    torch.testing.assert_close(rows.sum(), whole)
+    torch.testing.assert_close(row_log["nll_loss"].sum(), log["nll_loss"])
+
+
+def test_metrics(setting):
+    _, task, _ = setting
+    logs = [
+        {
+            "loss": -2.0,
+            "nll_loss": 3.0,
+            "ntokens": 6,
+            "nsentences": 1,
+            "sample_size": 6,
+            "well_classified": 3,
+        },
+        {"loss": 1.0, "nll_loss": 5.0, "ntokens": 4, "nsentences": 1, "sample_size": 4, "well_classified": 4},
+    ]
+    criterion = criterion_of(task)
+    with metrics.aggregate(new_root=True) as figures:
+        criterion.reduce_metrics(logs)
+    values = figures.get_smoothed_values()
+    assert values["loss"] == pytest.approx(-1 / 10 / math.log(2), abs=1e-3)
+    assert values["nll_loss"] == pytest.approx(8 / 10 / math.log(2), abs=1e-3)
+    assert values["ppl"] == pytest.approx(2 ** values["nll_loss"], abs=0.01)
+    assert values["well_classified"] == pytest.approx(0.7)
+    assert criterion.logging_outputs_can_be_summed()
+
+
+def test_both_names_are_one_criterion():
+    long, short = (criterions.CRITERION_REGISTRY[name] for name in NAMES)
+    assert issubclass(short, long)
+    assert short.__name__ == long.__name__
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"log_end": 1.5}, "log_end must be a finite number >= 0 and <= 1, got 1.5"),
+        ({"label_smoothing": -0.1}, "label_smoothing must be"),
+        ({"bonus": "no"}, "bonus must be one of log, aggressive, power, cosine, none, got 'no'"),
+        ({"smoothing": "no"}, "smoothing must be one of uniform, fairseq, got 'no'"),
+        ({"bonus_start": 0.5}, "means nothing for bonus='log'"),
+    ],
+)
+def test_values_are_checked_when_built(setting, options, message):
+    with pytest.raises(ValueError, match=message):
+        criterion_of(setting[1], **options)
+
+
+def test_help_names_every_flag_and_says_that_the_loss_may_be_negative():
+    parser = argparse.ArgumentParser()
+    criterions.CRITERION_REGISTRY["encouraging_ls"].add_args(parser)
+    text = " ".join(parser.format_help().split())
+    assert "The loss may be negative: select checkpoints by nll_loss or BLEU" in text
+    flags = ("--log-end", "--bonus", "--bonus-weight", "--bonus-start", "--bonus-exponent", "--smoothing")
+    assert all(f"{flag} " in text for flag in (*flags, "--label-smoothing", "--ignore-prefix-size"))
+
+
+@pytest.mark.parametrize("cls", ["ours", "stock"])
+def test_loss_scaling_sees_overflow_as_with_the_stock_criterion(setting, cls):
+    model, task, sample = setting
+    stock = LabelSmoothedCrossEntropyCriterion
+    criterion = criterion_of(task, stock) if cls == "stock" else criterion_of(task, log_end=1.0)
+    try:
+        F.layer_norm(torch.zeros(1, 2).half(), (2,))
+    except RuntimeError as error:
+        pytest.skip(f"torch {torch.__version__} trains no half-precision model on CPU: {error}")
+    half = copy.deepcopy(model).half()
+    for init_scale, overflows in ((1.0, False), (2.0**24, True)):
+        scaler = DynamicLossScaler(init_scale=init_scale)
+        half.zero_grad()
+        scaler.scale(criterion(half, sample)[0]).backward()
+        norms = [p.grad.float().norm() for p in half.parameters() if p.grad is not None]
+        total = torch.stack(norms).norm().item()
+        if overflows:
+            with pytest.raises(OverflowError, match="setting loss scale to"):
+                scaler.check_overflow(total)
+        else:
+            scaler.check_overflow(total)
+            assert math.isfinite(total)
