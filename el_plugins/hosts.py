@@ -6,7 +6,7 @@ import importlib
 import os
 import sys
 
-ADAPTERS = {"fairseq": "fairseq_criterions"}
+ADAPTERS = {"fairseq": "fairseq_criterions", "detectron2": "detectron2_heads"}
 
 
 def register() -> None:
@@ -21,7 +21,8 @@ def register() -> None:
         try:
             importlib.import_module(adapter)
         except Exception as error:
-            forget_user_dir()
+            if "fairseq" in sys.modules:
+                forget_user_dir()
             raise ImportError(
                 f"el_plugins cannot register with {host}: importing {adapter}: {error}"
             ) from error
