@@ -21,11 +21,13 @@ KEYS = {
 }
 
 
-def check_settings(focal_loss_alpha: float, focal_loss_gamma: float, halt: str, halt_threshold: float) -> None:
+def check_settings(
+    focal_loss_alpha: float, focal_loss_gamma: float, halt: str, halt_threshold: float
+) -> None:
     """Raise ValueError naming argument, config key, value and range of a setting that is out of range."""
     names = {name: f"{name} ({key})" for name, key in KEYS.items()}
-    check_number(names["focal_loss_alpha"], focal_loss_alpha, high=1.0)
-    check_number(names["focal_loss_gamma"], focal_loss_gamma, low=0.0)
+    check_number(names["focal_loss_alpha"], alpha, high=1.0)
+    check_number(names["focal_loss_gamma"], gamma, low=0.0)
     check_choice(names["halt"], halt, HALTS)
     check_number(names["halt_threshold"], halt_threshold, above=0.0, high=1.0)
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from detectron2.config import configurable
 from detectron2.modeling import META_ARCH_REGISTRY
 from detectron2.modeling.box_regression import _dense_box_regression_loss
 from detectron2.modeling.meta_arch import RetinaNet
-
-import torch
 
 from detectron2_heads.config import HALT, HALT_THRESHOLD
 from detectron2_heads.halted_focal import HaltedFocal

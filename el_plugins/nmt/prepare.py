@@ -12,7 +12,7 @@ from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 from tqdm import tqdm
 
-from el_plugins.nmt.commands import run
+from el_plugins.workflow.commands import run
 
 SPLIT_SEED = 20220222
 

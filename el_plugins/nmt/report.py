@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
+from el_plugins.workflow.results import table, write_json, write_text
 
 COLUMNS = {
     "updates": "{:d}",
@@ -31,27 +32,6 @@ training seed, and one seed is no verdict. Minutes and words a second are of tra
 """
 
 
-def table(rows: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown table, one row a system, aligned so that it reads as plain text too."""
-    cells = [["system", *COLUMNS]]
-    for name, row in rows.items():
-        values = [(row[column], style) for column, style in COLUMNS.items()]
-        cells.append([name, *("-" if value is None else style.format(value) for value, style in values)])
-    widths = [max(map(len, column)) for column in zip(*cells)]
-    lines = [
-        "| " + " | ".join(cell.rjust(width) for cell, width in zip(line, widths)) + " |" for line in cells
-    ]
-    lines.insert(1, "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
-    return "\n".join(lines)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file so that it is never half there."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
-
-
 def write(
     rows: Mapping[str, Mapping[str, Any]],
     curves: Mapping[str, Mapping[int, Mapping[str, Any]]],
@@ -70,13 +50,13 @@ def write(
     """
     first = next(iter(rows.values()))
     signatures = f"BLEU {first['bleu_signature']}\nchrF {first['chrf_signature']}\n"
-    text = table(rows)
+    text = table(COLUMNS, rows)
     picture = f"![validation nll against updates]({draw(curves, folder).name})\n"
     write_text(
         folder / "report.md", f"# {settings['language']}-en\n\n{text}\n\n{NOTES}\n{signatures}\n{picture}"
     )
     results = {"settings": settings, "systems": rows, "curves": curves}
-    write_text(folder / "results.json", json.dumps(results, indent=1) + "\n")
+    write_json(folder / "results.json", results)
     return f"\n{text}\n\n{NOTES}\n{signatures}\nSaved: " + ", ".join(
         str(folder / name) for name in ("report.md", "results.json", "curves.png")
     )

@@ -10,8 +10,8 @@ import torch
 from commands import ONE_BY_ONE, PLUGIN, REPOSITORY, TINY_MODEL, TRAINING, run
 
 from el_plugins.checkpoints.safe_loading import load_checkpoint
-from el_plugins.nmt.commands import find_command
 from el_plugins.nmt.training_log import training_line
+from el_plugins.workflow.commands import find_command
 
 pytest.importorskip("fairseq")
 

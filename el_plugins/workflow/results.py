@@ -1,0 +1,53 @@
+"""Results as tables and files: written whole or not at all, and never mixed with those of other settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def table(columns: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown table, one row a system, aligned so that it reads as plain text too.
+
+    Args:
+        columns: format of each column's values by its name.
+        rows: values by column, by system; None shows as a dash.
+    """
+    cells = [["system", *columns]]
+    for name, row in rows.items():
+        values = [(row[column], style) for column, style in columns.items()]
+        cells.append([name, *("-" if value is None else style.format(value) for value, style in values)])
+    widths = [max(map(len, column)) for column in zip(*cells)]
+    lines = [
+        "| " + " | ".join(cell.rjust(width) for cell, width in zip(line, widths)) + " |" for line in cells
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file so that it is never half there."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """:func:`write_text` of ``value`` as JSON."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def check_settings(settings: Mapping[str, Any], folder: Path) -> None:
+    """Keep ``settings`` in ``folder/settings.json``, and refuse to mix results of different ones.
+
+    Raises:
+        ValueError: the folder's results were made with other settings; the message names them.
+    """
+    path = folder / "settings.json"
+    if path.exists() and (found := json.loads(path.read_text(encoding="utf-8"))) != settings:
+        changed = [name for name in settings if settings[name] != found.get(name)]
+        raise ValueError(f"{folder} was made with other settings ({', '.join(changed)}): take another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, settings)
