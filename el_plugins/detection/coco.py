@@ -1,0 +1,60 @@
+"""Data sets in COCO's layout: a folder of images and a JSON of boxes a split."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+Box = tuple[float, float, float, float]
+
+
+def write_split(
+    folder: Path, split: str, pictures: Iterable[tuple[np.ndarray, Sequence[tuple[int, Box]]]], names: Sequence[str]
+) -> None:
+    """Write ``folder/split/*.png`` and ``folder/split.json``; the JSON comes last, so a split is whole if it is there.
+
+    Args:
+        folder: made if missing.
+        split: name of the split.
+        pictures: images, uint8 (H, W) or (H, W, 3) in RGB, each with its (class, (x, y, width, height)) in pixels.
+        names: the classes' names; class i is COCO's category i + 1.
+    """
+    images = folder / split
+    shutil.rmtree(images, ignore_errors=True)
+    images.mkdir(parents=True)
+    content: dict[str, list] = {"images": [], "annotations": []}
+    content["categories"] = [{"id": number + 1, "name": name} for number, name in enumerate(names)]
+    for number, (pixels, boxes) in enumerate(tqdm(pictures, desc=f"drawing {split}", unit="image"), start=1):
+        file_name = f"{number:06d}.png"
+        Image.fromarray(pixels).convert("RGB").save(images / file_name)
+        height, width = pixels.shape[:2]
+        content["images"].append({"id": number, "file_name": file_name, "height": height, "width": width})
+        for category, box in boxes:
+            content["annotations"].append(
+                {
+                    "id": len(content["annotations"]) + 1,
+                    "image_id": number,
+                    "category_id": category + 1,
+                    "bbox": [round(float(value), 2) for value in box],
+                    "area": round(float(box[2] * box[3]), 2),
+                    "iscrowd": 0,
+                }
+            )
+    temporary = folder / f"{split}.json.tmp"
+    temporary.write_text(json.dumps(content), encoding="utf-8")
+    temporary.replace(folder / f"{split}.json")
+
+
+def class_counts(path: Path) -> dict[str, int]:
+    """Number of boxes of each class, by name, in a COCO JSON."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    counts = {category["id"]: 0 for category in content["categories"]}
+    for annotation in content["annotations"]:
+        counts[annotation["category_id"]] += 1
+    return {category["name"]: counts[category["id"]] for category in content["categories"]}
