@@ -9,10 +9,13 @@ CLASSIC_PYTHON ?= $(shell for p in python3.10 $$HOME/.pyenv/versions/3.10.*/bin/
 	$$p -c '' 2>/dev/null && echo $$p && break; done)
 SOURCE ?= de
 
-.PHONY: help demo test test-long test-classic lint clean
+DATA ?= digits
+
+.PHONY: help demo demo-detection test test-long test-classic lint clean
 
 help:
 	@echo 'make demo          train and compare CE and EL on real German-English text (SOURCE=fr for French)'
+	@echo 'make demo-detection  train and compare RetinaNet with focal and halted focal loss (DATA=trees for aerial photographs)'
 	@echo 'make test          environment, ruff, mypy and the tests that CI runs'
 	@echo 'make test-long     the tests that take minutes too'
 	@echo 'make test-classic  losses and criterion on official fairseq 0.12.2, Python 3.10, torch 2.2'
@@ -33,6 +36,9 @@ $(CLASSIC)/.installed: setup.py
 
 demo: $(VENV)/.installed
 	$(VENV)/bin/python -m el_plugins.nmt.demo --language $(SOURCE)
+
+demo-detection: $(VENV)/.installed
+	$(VENV)/bin/python -m el_plugins.detection.demo --data $(DATA)
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

@@ -21,9 +21,7 @@ KEYS = {
 }
 
 
-def check_settings(
-    focal_loss_alpha: float, focal_loss_gamma: float, halt: str, halt_threshold: float
-) -> None:
+def check_settings(alpha: float, gamma: float, halt: str, halt_threshold: float) -> None:
     """Raise ValueError naming argument, config key, value and range of a setting that is out of range."""
     names = {name: f"{name} ({key})" for name, key in KEYS.items()}
     check_number(names["focal_loss_alpha"], alpha, high=1.0)

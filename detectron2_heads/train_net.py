@@ -105,17 +105,17 @@ def setup(arguments: argparse.Namespace) -> CfgNode:
     return cfg
 
 
-def main(arguments: argparse.Namespace) -> dict[str, Any]:
+def main(arguments: argparse.Namespace, trainer_class: type[Trainer] = Trainer) -> dict[str, Any]:
     """One process' work: train, or evaluate alone; the figures by task (on the main process)."""
     cfg = setup(arguments)
     if arguments.eval_only:
-        model = create_ddp_model(Trainer.build_model(cfg), broadcast_buffers=False)
+        model = create_ddp_model(trainer_class.build_model(cfg), broadcast_buffers=False)
         DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(
             cfg.MODEL.WEIGHTS, resume=arguments.resume
         )
-        results = Trainer.test(cfg, model)
+        results = trainer_class.test(cfg, model)
     else:
-        trainer = Trainer(cfg)
+        trainer = trainer_class(cfg)
         trainer.resume_or_load(resume=arguments.resume)
         results = trainer.train()
     if comm.is_main_process():
@@ -144,7 +144,8 @@ def argument_parser() -> argparse.ArgumentParser:
     return parser
 
 
-if __name__ == "__main__":
+def run(trainer_class: type[Trainer] = Trainer) -> None:
+    """Entry point: read the command line and start a process for each GPU."""
     options = argument_parser().parse_args()
     gpus = torch.cuda.device_count()
     if options.num_gpus > max(gpus, 1):
@@ -155,5 +156,9 @@ if __name__ == "__main__":
         num_machines=options.num_machines,
         machine_rank=options.machine_rank,
         dist_url=options.dist_url,
-        args=(options,),
+        args=(options, trainer_class),
     )
+
+
+if __name__ == "__main__":
+    run()

@@ -6,31 +6,38 @@ import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Tuple
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-Box = tuple[float, float, float, float]
+from el_plugins.workflow.results import write_json
+
+Box = Tuple[float, float, float, float]  # x, y, width, height
+Picture = Tuple[np.ndarray, Sequence[Tuple[int, Box]]]
 
 
 def write_split(
-    folder: Path, split: str, pictures: Iterable[tuple[np.ndarray, Sequence[tuple[int, Box]]]], names: Sequence[str]
+    folder: Path, split: str, pictures: Iterable[Picture], names: Sequence[str], count: int | None = None
 ) -> None:
-    """Write ``folder/split/*.png`` and ``folder/split.json``; the JSON comes last, so a split is whole if it is there.
+    """Write ``folder/split/*.png`` and ``folder/split.json``, the JSON last: where it is, the split is whole.
 
     Args:
         folder: made if missing.
         split: name of the split.
-        pictures: images, uint8 (H, W) or (H, W, 3) in RGB, each with its (class, (x, y, width, height)) in pixels.
+        pictures: images, uint8 (H, W) or (H, W, 3) in RGB, each with the (class, (x, y, width, height)) in
+            pixels of its objects.
         names: the classes' names; class i is COCO's category i + 1.
+        count: number of pictures, for the progress bar.
     """
     images = folder / split
     shutil.rmtree(images, ignore_errors=True)
     images.mkdir(parents=True)
     content: dict[str, list] = {"images": [], "annotations": []}
     content["categories"] = [{"id": number + 1, "name": name} for number, name in enumerate(names)]
-    for number, (pixels, boxes) in enumerate(tqdm(pictures, desc=f"drawing {split}", unit="image"), start=1):
+    bar = tqdm(pictures, desc=f"writing {split}", unit="image", total=count)
+    for number, (pixels, boxes) in enumerate(bar, start=1):
         file_name = f"{number:06d}.png"
         Image.fromarray(pixels).convert("RGB").save(images / file_name)
         height, width = pixels.shape[:2]
@@ -46,9 +53,7 @@ def write_split(
                     "iscrowd": 0,
                 }
             )
-    temporary = folder / f"{split}.json.tmp"
-    temporary.write_text(json.dumps(content), encoding="utf-8")
-    temporary.replace(folder / f"{split}.json")
+    write_json(folder / f"{split}.json", content)
 
 
 def class_counts(path: Path) -> dict[str, int]:

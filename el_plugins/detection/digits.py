@@ -9,12 +9,12 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from el_plugins.detection.coco import Box, write_split
+from el_plugins.detection.coco import Box, Picture, write_split
 
 SIZE = 128  # pixels a side
 SCENES = {"train": 1200, "val": 200}
 SHARES = {"train": 0.7, "val": 0.3}  # of the 1,797 digits; a digit is in one split only
-RAREST = 0.05  # frequency of the rarest class in training, as a part of the most frequent one's
+RAREST = 0.1  # frequency of the rarest class in training, as a part of the most frequent one's
 # From the most frequent to the rarest; not in numerical order, so that frequency is not a digit's value.
 ORDER = (3, 8, 1, 6, 0, 9, 4, 7, 2, 5)
 
@@ -34,13 +34,13 @@ def make(folder: Path, seed: int = 0) -> None:
             images, labels = digits.images[chosen[split]], digits.target[chosen[split]]
             split_generator = np.random.default_rng([seed, count])
             pictures = scenes(images, labels, frequency / frequency.sum(), count, split_generator)
-            write_split(folder, split, pictures, [str(digit) for digit in range(10)])
+            write_split(folder, split, pictures, [str(digit) for digit in range(10)], count)
 
 
 def scenes(
     images: np.ndarray, labels: np.ndarray, frequency: np.ndarray, count: int, generator: np.random.Generator
-) -> Iterator[tuple[np.ndarray, list[tuple[int, Box]]]]:
-    """``count`` grey scenes of up to six digits each.
+) -> Iterator[Picture]:
+    """``count`` grey scenes of three to eight digits each, fewer where they find no room.
 
     Args:
         images: (N, 8, 8), ink from 0 to 16.
@@ -53,7 +53,7 @@ def scenes(
     for _ in range(count):
         scene = background(generator)
         boxes: list[tuple[int, Box]] = []
-        for label in generator.choice(10, size=generator.integers(1, 7), p=frequency):
+        for label in generator.choice(10, size=generator.integers(3, 9), p=frequency):
             ink = enlarge(images[generator.choice(np.flatnonzero(labels == label))], generator)
             height, width = ink.shape
             for _ in range(20):
@@ -67,7 +67,7 @@ def scenes(
 
 def background(generator: np.random.Generator) -> np.ndarray:
     """An uneven grey: smooth blotches and grain, float (SIZE, SIZE)."""
-    blotches = Image.fromarray(generator.uniform(40, 215, size=(4, 4)).astype(np.float32))
+    blotches = Image.fromarray(generator.uniform(0, 150, size=(4, 4)).astype(np.float32))
     smooth = np.asarray(blotches.resize((SIZE, SIZE), Image.Resampling.BICUBIC))
     return smooth + generator.normal(0, 6, size=(SIZE, SIZE))
 
@@ -82,11 +82,9 @@ def enlarge(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
 
 def paste(scene: np.ndarray, ink: np.ndarray, x: int, y: int, generator: np.random.Generator) -> None:
-    """Blend ``ink`` into ``scene`` at (x, y), lighter or darker than what is there, wherever that shows."""
+    """Blend ``ink`` into ``scene`` at (x, y), somewhat lighter than what is there."""
     part = scene[y : y + ink.shape[0], x : x + ink.shape[1]]
-    contrast = generator.uniform(90, 140)
-    colour = part.mean() + (contrast if part.mean() < 128 else -contrast)
-    part += ink * (colour - part)
+    part += ink * (part.mean() + generator.uniform(80, 140) - part)
 
 
 def apart(box: Box, other: Box) -> bool:
