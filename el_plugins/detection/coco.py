@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 from collections.abc import Iterable, Sequence
@@ -63,3 +64,33 @@ def class_counts(path: Path) -> dict[str, int]:
     for annotation in content["annotations"]:
         counts[annotation["category_id"]] += 1
     return {category["name"]: counts[category["id"]] for category in content["categories"]}
+
+
+def check(folder: Path) -> None:
+    """Raise ValueError unless every picture that COCO 2017's annotations in ``folder`` name is there."""
+    for split in ("train2017", "val2017"):
+        path = folder / "annotations" / f"instances_{split}.json"
+        try:
+            images = json.loads(path.read_text(encoding="utf-8"))["images"]
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"{path} is not a COCO annotation file: {error}") from error
+        there = {file.name for file in (folder / split).iterdir()} if (folder / split).is_dir() else set()
+        missing = [image["file_name"] for image in images if image["file_name"] not in there]
+        if missing:
+            raise ValueError(
+                f"{folder / split} lacks {len(missing)} of {len(images)} pictures, such as {missing[0]}"
+            )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``python -m el_plugins.detection.coco``."""
+    parser = argparse.ArgumentParser(prog="python -m el_plugins.detection.coco", description=check.__doc__)
+    parser.add_argument("folder", type=Path, help="folder with annotations, train2017 and val2017")
+    try:
+        check(parser.parse_args(arguments).folder)
+    except ValueError as error:
+        raise SystemExit(f"coco: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ SURE = 0.5  # detections of at least this score are drawn
 
 
 def frequency_groups(counts: Mapping[str, int]) -> dict[str, list[str]]:
-    """The classes in thirds by number of training boxes, ``many``, ``medium``, ``few``; {} for under three."""
+    """The classes in thirds by training boxes: ``many``, ``medium``, ``few``; {} for less than three."""
     names = sorted(counts, key=lambda name: -counts[name])
     third = len(names) // 3
     if not third:
@@ -32,8 +33,13 @@ def figures(bbox: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, f
     """AP, AP50, AP75 and the mean AP of each frequency group, in percent, from COCO evaluation's results."""
     row = {name: bbox[name] for name in ("AP", "AP50", "AP75")}
     for group, names in frequency_groups(counts).items():
-        row[f"AP {group}"] = sum(bbox[f"AP-{name}"] for name in names) / len(names)
+        row[f"AP {group}"] = sum(class_ap(bbox, name) for name in names) / len(names)
     return row
+
+
+def class_ap(bbox: Mapping[str, float], name: str) -> float:
+    """AP of the class ``name``; COCO evaluation lists no classes when nothing at all was detected."""
+    return bbox.get(f"AP-{name}", math.nan)
 
 
 def draw_ap_by_class(
@@ -43,7 +49,9 @@ def draw_ap_by_class(
     names = sorted(counts, key=lambda name: -counts[name])
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     for system, bbox in results.items():
-        axes.plot([f"{name}\n{counts[name]}" for name in names], [bbox[f"AP-{name}"] for name in names], "o-")
+        axes.plot(
+            [f"{name}\n{counts[name]}" for name in names], [class_ap(bbox, name) for name in names], "o-"
+        )
         axes.lines[-1].set_label(system)
     axes.set(xlabel="class, and its number of training boxes", ylabel="AP (%)", title="AP by class")
     axes.grid(alpha=0.3)

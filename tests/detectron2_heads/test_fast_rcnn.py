@@ -70,9 +70,7 @@ def test_loss_weight_and_images_without_proposals():
 def test_errors_name_the_key():
     with pytest.raises(ValueError, match=re.escape("log_end (MODEL.ROI_BOX_HEAD.LOG_END) must be")):
         predictor(EncouragingFastRCNNOutputLayers, log_end=1.5)
-    with pytest.raises(
-        ValueError, match=re.escape("use_sigmoid_ce (MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE) must")
-    ):
+    with pytest.raises(ValueError, match=re.escape("(MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE) must")):
         predictor(EncouragingFastRCNNOutputLayers, use_sigmoid_ce=True)
 
 

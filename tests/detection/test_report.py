@@ -1,0 +1,56 @@
+"""Tables and pictures of detection results."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("pycocotools")
+
+from commands import REPOSITORY, run
+from PIL import Image
+
+from el_plugins.detection import report
+from el_plugins.detection.coco import write_split
+
+
+def test_figures_by_frequency():
+    counts = {"a": 5, "b": 100, "c": 50, "d": 7, "e": 20, "f": 30, "g": 1}
+    assert report.frequency_groups(counts) == {
+        "many": ["b", "c"],
+        "medium": ["f", "e", "d"],
+        "few": ["a", "g"],
+    }
+    bbox = {"AP": 1.0, "AP50": 2.0, "AP75": 3.0, **{f"AP-{name}": ord(name) for name in counts}}
+    row = report.figures(bbox, counts)
+    assert row["AP many"] == (ord("b") + ord("c")) / 2
+    assert row["AP medium"] == (ord("f") + ord("e") + ord("d")) / 3
+    assert report.figures({"AP": 1.0, "AP50": 2.0, "AP75": 3.0}, {"tree": 9}).keys() == {"AP", "AP50", "AP75"}
+
+
+def test_pictures(tmp_path):
+    pixels = np.zeros((40, 40), dtype=np.uint8)
+    write_split(tmp_path, "val", [(pixels, [(0, (5.0, 5.0, 10.0, 10.0))])], ["a", "b", "c"])
+    box = {"image_id": 1, "category_id": 2, "bbox": [20, 20, 10, 10]}
+    found = tmp_path / "found.json"
+    found.write_text(json.dumps([{**box, "score": 0.9}, {**box, "score": 0.1, "bbox": [0, 30, 5, 5]}]))
+    sizes = {}
+    for name, systems in {"one": {"x": found}, "two": {"x": found, "y": found}}.items():
+        report.draw_detections(tmp_path, systems, tmp_path / f"{name}.png")
+        sizes[name] = Image.open(tmp_path / f"{name}.png").size
+    assert sizes["two"][0] > sizes["one"][0] > 100
+    counts = {"a": 3, "b": 2, "c": 1}
+    results = {"x": {f"AP-{name}": 10.0 for name in counts}}
+    report.draw_ap_by_class(results, counts, tmp_path / "ap.png")
+    assert np.asarray(Image.open(tmp_path / "ap.png")).std() > 0
+
+
+def test_demo_refuses_what_it_cannot_do(tmp_path):
+    command = ["python", "-m", "el_plugins.detection.demo", "--folder", tmp_path / "demo"]
+    environment = {"PYTHONPATH": str(REPOSITORY)}
+    output = run(*command, "--iterations", "0", check=False, env=environment)
+    assert "--iterations" in output
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "settings.json").write_text("{}")
+    output = run(*command, check=False, env=environment)
+    assert "was made with other settings" in output

@@ -1,0 +1,129 @@
+"""train_net on real digits, as a user runs it: trained, stopped, resumed, evaluated; and two processes."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import REPOSITORY, run
+
+pytest.importorskip("detectron2")
+pytest.importorskip("sklearn")
+
+from detectors import STOCK_YAML, gradients, retinanet, sample, training_losses
+from detectron2 import model_zoo
+from sklearn.datasets import load_digits
+
+from detectron2_heads.train_net import LossNormalizer
+from el_plugins.detection.coco import write_split
+from el_plugins.detection.digits import scenes
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Twelve scenes to train on and four to validate on."""
+    folder = tmp_path_factory.mktemp("digits")
+    digits = load_digits()
+    for split, count in {"train": 12, "val": 4}.items():
+        pictures = scenes(digits.images, digits.target, np.full(10, 0.1), count, np.random.default_rng(count))
+        write_split(folder, split, pictures, [str(digit) for digit in range(10)])
+    return folder
+
+
+def train_net(data, output, *arguments, check=True, **environment):
+    """detectron2's stock RetinaNet config with the meta-architecture changed, small and from scratch."""
+    command = [sys.executable, "-m", "detectron2_heads.train_net"]
+    command += ["--config-file", model_zoo.get_config_file(STOCK_YAML)]
+    for split in ("train", "val"):
+        command += ["--dataset", f"mine_{split}", data / f"{split}.json", data / split]
+    flags = [word for word in arguments if str(word).startswith("--")]
+    options = [word for word in arguments if word not in flags]
+    options += ["MODEL.META_ARCHITECTURE", "HaltedFocalRetinaNet", "MODEL.RETINANET.NUM_CLASSES", 10]
+    options += ["MODEL.RESNETS.DEPTH", 18, "MODEL.RESNETS.RES2_OUT_CHANNELS", 64, "MODEL.WEIGHTS", ""]
+    options += ["MODEL.PIXEL_STD", "[57.0,57.0,57.0]", "INPUT.MIN_SIZE_TRAIN", "(128,)"]
+    options += ["INPUT.MIN_SIZE_TEST", 128, "SOLVER.IMS_PER_BATCH", 1, "SOLVER.BASE_LR", 0.0001]
+    options += ["DATASETS.TRAIN", "('mine_train',)", "DATASETS.TEST", "('mine_val',)"]
+    options += [
+        "MODEL.RETINANET.SCORE_THRESH_TEST",
+        0.0,
+        "DATALOADER.NUM_WORKERS",
+        0,
+        "OUTPUT_DIR",
+        output,
+        "SEED",
+        1,
+    ]
+    environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
+    return run(*command, *flags, *options, check=check, env=environment, cwd=output.parent)
+
+
+def normalizer(path):
+    # detectron2's own checkpoint, of this very test
+    return torch.load(path, map_location="cpu", weights_only=False)["loss_normalizer"]["value"]
+
+
+def test_train_stop_resume_evaluate(data, tmp_path):
+    output = tmp_path / "out"
+    log = train_net(data, output, "SOLVER.MAX_ITER", 3)
+    assert "3 iterations of 1 images at learning rate 0.0001: 0.25 epochs of 12 images" in log
+    saved = normalizer(output / "model_final.pth")
+    results = json.loads((output / "results.json").read_text())
+    assert set(results["bbox"]) >= {"AP", "AP50", "AP75", "AP-0", "AP-9"}
+
+    log = train_net(data, output, "--resume", "SOLVER.MAX_ITER", 6)
+    assert "Starting training from iteration 3" in log
+    # Started anew at 100 it would be above 100 * 0.9**3 again.
+    assert normalizer(output / "model_final.pth") < 0.9 * saved
+    results = json.loads((output / "results.json").read_text())
+
+    (output / "results.json").unlink()
+    train_net(data, output, "--eval-only", "--resume")
+    again = json.loads((output / "results.json").read_text())
+    assert again["bbox"]["AP50"] == pytest.approx(results["bbox"]["AP50"], nan_ok=True)
+
+
+def test_bad_input_is_named(data, tmp_path):
+    output = train_net(data, tmp_path / "out", "MODEL.RETINANET.HALT", "all", check=False)
+    assert "halt (MODEL.RETINANET.HALT) must be one of foreground, both, authors, got 'all'" in output
+    missing = train_net(tmp_path, tmp_path / "out", check=False)
+    assert f"--dataset mine_train: {tmp_path / 'train.json'} does not exist" in missing
+    if not torch.cuda.is_available():
+        many = run(sys.executable, "-m", "detectron2_heads.train_net", "--num-gpus", 2, check=False)
+        assert "--num-gpus must be at most the 0 found, got 2" in many
+
+
+def test_help_says_where_data_sets_come_from():
+    text = run(sys.executable, "-m", "detectron2_heads.train_net", "--help")
+    assert "DETECTRON2_DATASETS" in text
+    assert "--dataset NAME ANNOTATIONS IMAGES" in text
+
+
+def test_normalizer_is_carried_by_the_checkpointer_not_the_weights():
+    model = retinanet()
+    assert LossNormalizer(model).state_dict() == {}
+    training_losses(model, sample(2))
+    state = LossNormalizer(model).state_dict()
+    assert 80 < state["value"] < 100
+    assert not any("normalizer" in name for name in model.state_dict())
+    other = torch.nn.Module()
+    other.module = retinanet()  # as DistributedDataParallel wraps it
+    LossNormalizer(other).load_state_dict(state)
+    assert other.module.loss_normalizer == state["value"]
+
+
+def test_two_processes_make_the_mean_step(tmp_path):
+    script = Path(__file__).with_name("one_step.py")
+    paths = [str(script.parent), str(script.parents[1]), str(REPOSITORY)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    run(*launcher, script, tmp_path / "gradients.pt", env={"PYTHONPATH": os.pathsep.join(paths)})
+    together = torch.load(tmp_path / "gradients.pt")
+    alone = []
+    for image in sample(3, 1):
+        model = retinanet()
+        alone.append(gradients(model, training_losses(model, [image])))
+    assert together.keys() == alone[0].keys()
+    for name, value in together.items():
+        torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2, rtol=1e-4, atol=1e-6)
