@@ -48,11 +48,9 @@ def draw_ap_by_class(
     """Plot every class' AP, from the most to the least frequent in training, a line a system."""
     names = sorted(counts, key=lambda name: -counts[name])
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
+    labels = [f"{name}\n{counts[name]}" for name in names]
     for system, bbox in results.items():
-        axes.plot(
-            [f"{name}\n{counts[name]}" for name in names], [class_ap(bbox, name) for name in names], "o-"
-        )
-        axes.lines[-1].set_label(system)
+        axes.plot(labels, [class_ap(bbox, name) for name in names], "o-", label=system)
     axes.set(xlabel="class, and its number of training boxes", ylabel="AP (%)", title="AP by class")
     axes.grid(alpha=0.3)
     axes.legend()

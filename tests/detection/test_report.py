@@ -16,11 +16,8 @@ from el_plugins.detection.coco import write_split
 
 def test_figures_by_frequency():
     counts = {"a": 5, "b": 100, "c": 50, "d": 7, "e": 20, "f": 30, "g": 1}
-    assert report.frequency_groups(counts) == {
-        "many": ["b", "c"],
-        "medium": ["f", "e", "d"],
-        "few": ["a", "g"],
-    }
+    groups = {"many": ["b", "c"], "medium": ["f", "e", "d"], "few": ["a", "g"]}
+    assert report.frequency_groups(counts) == groups
     bbox = {"AP": 1.0, "AP50": 2.0, "AP75": 3.0, **{f"AP-{name}": ord(name) for name in counts}}
     row = report.figures(bbox, counts)
     assert row["AP many"] == (ord("b") + ord("c")) / 2

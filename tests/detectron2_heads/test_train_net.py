@@ -46,16 +46,8 @@ def train_net(data, output, *arguments, check=True, **environment):
     options += ["MODEL.PIXEL_STD", "[57.0,57.0,57.0]", "INPUT.MIN_SIZE_TRAIN", "(128,)"]
     options += ["INPUT.MIN_SIZE_TEST", 128, "SOLVER.IMS_PER_BATCH", 1, "SOLVER.BASE_LR", 0.0001]
     options += ["DATASETS.TRAIN", "('mine_train',)", "DATASETS.TEST", "('mine_val',)"]
-    options += [
-        "MODEL.RETINANET.SCORE_THRESH_TEST",
-        0.0,
-        "DATALOADER.NUM_WORKERS",
-        0,
-        "OUTPUT_DIR",
-        output,
-        "SEED",
-        1,
-    ]
+    options += ["MODEL.RETINANET.SCORE_THRESH_TEST", 0.0, "DATALOADER.NUM_WORKERS", 0]
+    options += ["OUTPUT_DIR", output, "SEED", 1]
     environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
     return run(*command, *flags, *options, check=check, env=environment, cwd=output.parent)
 
