@@ -35,8 +35,9 @@ DATA: dict[str, dict[str, Any]] = {
 }
 PROGRESS = re.compile(r"iter: (\d+).*?total_loss: (\S+)")
 NOTES = """\
-AP is COCO's, in percent, on the validation part; AP many, medium and few are its means over the most
-frequent third of the classes in training, the middle and the rarest third. One seed is no verdict.
+AP is COCO's, in percent, on the validation part; AP many, medium and few, where there are several classes,
+are its means over the most frequent third of them in training, the middle and the rarest third. One seed is
+no verdict.
 """
 
 
