@@ -14,7 +14,9 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 
 from el_plugins.losses.bonuses import BONUSES, Bonus
-from el_plugins.losses.encouraging import check_options, encouraging_loss
+from el_plugins.losses.encouraging import check_options, fused_row_losses
+from el_plugins.losses.linear import linear_row_losses
+from fairseq_criterions.outputs import AsFeatures, AsLogits, may_overwrite, output_projection
 
 
 @dataclass
@@ -49,6 +51,13 @@ class EncouragingLabelSmoothedCrossEntropyCriterionConfig(LabelSmoothedCrossEntr
             "label_smoothed_cross_entropy) or uniform (all tokens, as torch and the paper)"
         },
     )
+    fused_output_layer: bool = field(
+        default=False,
+        metadata={
+            "help": "compute the loss from the decoder's features and the output layer's matrix, some tokens "
+            "at a time: same loss and gradients, without the memory of the logits (Transformer decoders)"
+        },
+    )
 
 
 @register_criterion(
@@ -79,14 +88,21 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
         bonus_start=None,
         bonus_exponent=2.0,
         smoothing="fairseq",
+        fused_output_layer=False,
     ):
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         check_options("sum", label_smoothing, smoothing)
         self.bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent)
         self.smoothing = smoothing
+        self.fused_output_layer = fused_output_layer
+        if fused_output_layer and report_accuracy:
+            raise ValueError("--report-accuracy needs the logits that --fused-output-layer avoids: drop one")
 
     def forward(self, model, sample, reduce=True):
         """As the stock criterion's: (loss, sample size, logging outputs)."""
+        if self.fused_output_layer:
+            output_projection(model)
+            sample = {**sample, "net_input": {**sample["net_input"], "features_only": True}}
         loss, sample_size, logging_output = super().forward(model, sample, reduce)
         logging_output["well_classified"] = self.well_classified
         return loss, sample_size, logging_output
@@ -102,22 +118,22 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
                 f"{type(model).__name__} has an adaptive softmax: drop --adaptive-softmax-cutoff, "
                 f"or train with --criterion adaptive_loss"
             )
-        # Log-probabilities are logits too: the loss does not change when a row is shifted.
-        lprobs, target = self.get_lprobs_and_target(model, net_output, sample)
-        loss = encouraging_loss(
-            lprobs,
-            target,
-            ignore_index=self.padding_idx,
-            reduction="sum" if reduce else "none",
-            label_smoothing=self.eps,
-            smoothing=self.smoothing,
-            **self.bonus.arguments(),
-        )
-        target = target.unsqueeze(-1)
-        padding = target.eq(self.padding_idx)
-        log_p = lprobs.detach().gather(-1, target).masked_fill(padding, 0.0)
-        self.well_classified = ((log_p > math.log(0.5)) & ~padding).sum()
-        return (loss, -log_p.sum()) if reduce else (loss.unsqueeze(-1), -log_p)
+        # In its stead fairseq's own method takes care of ignored prefixes, for logits and features alike.
+        stand_in = AsFeatures(model) if self.fused_output_layer else AsLogits(model)
+        output, target = self.get_lprobs_and_target(stand_in, net_output, sample)
+        kept = target != self.padding_idx
+        options = (None, self.eps, self.smoothing, self.bonus)
+        if self.fused_output_layer:
+            layer = output_projection(model)
+            losses, log_p = linear_row_losses(
+                output, layer.weight, layer.bias, target, kept, *options, summed=reduce
+            )
+        else:
+            losses, log_p = fused_row_losses(output, target, kept, *options, inplace=may_overwrite(output))
+        self.well_classified = ((log_p > math.log(0.5)) & kept).sum()
+        if reduce:
+            return losses.sum(), -log_p.sum()
+        return losses.unsqueeze(-1), -log_p.unsqueeze(-1)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:

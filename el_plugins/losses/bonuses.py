@@ -105,3 +105,29 @@ class Bonus:
             # p**k as exp(k log p): its slope in the logits stays finite at p = 0 for every k > 0.
             value = start**self.exponent - (self.exponent * log_p).exp()
         return torch.where(log_p.exp() > start, value, torch.zeros_like(value))
+
+    def pull(self, p: Tensor, rest: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+        """``-scale * weight * p * b'(p)``, the bonus' part of the closed-form gradient.
+
+        Args:
+            p: probabilities, float32 or float64, any shape.
+            rest: ``(1 - p) / scale``, which keeps its digits where 1-p is too small to hold.
+            scale: a positive factor; the result is finite for a finite ``1 / rest``.
+        """
+        if self.name == "none" or self.weight == 0:
+            return torch.zeros_like(p)
+        if self.name == "log":
+            if self.log_end < 1:
+                rest = torch.maximum(rest, (1 - self.log_end) / (scale * torch.ones_like(p)))
+            return self.weight * (p / rest)
+        if self.name == "cosine":
+            return self.weight * math.pi * scale * p * torch.sin(math.pi * torch.minimum(p, rest * scale))
+
+        start = BONUSES_WITH_START[self.name] if self.start is None else self.start
+        value = p / rest if self.name == "aggressive" else scale * self.exponent * p**self.exponent
+        return self.weight * torch.where(p > start, value, torch.zeros_like(value))
+
+    @property
+    def is_log_below_half(self) -> bool:
+        """Whether b(p) is ``log(1-p)`` for every p <= 1/2."""
+        return self.name == "log" and self.log_end >= 0.5

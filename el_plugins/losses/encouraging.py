@@ -18,6 +18,9 @@ from el_plugins.losses.checks import (
     reduce,
     single_precision,
 )
+from el_plugins.losses.kernels import paths
+from el_plugins.losses.kernels.row_function import RowLosses
+from el_plugins.losses.kernels.rows import Terms
 
 SMOOTHINGS = ("uniform", "fairseq")
 
@@ -36,6 +39,7 @@ def encouraging_loss(
     bonus_start: float | None = None,
     bonus_exponent: float = 2.0,
     smoothing: str = "uniform",
+    inplace: bool = False,
 ) -> Tensor:
     r"""Cross-entropy plus a bonus, ``F.cross_entropy``'s drop-in replacement.
 
@@ -62,11 +66,14 @@ def encouraging_loss(
         bonus_exponent: k > 0 of ``power``.
         smoothing: ``uniform`` spreads epsilon over all classes as torch does, ``fairseq`` over all
             but the target.
+        inplace: let backward write the gradient over ``input``, which saves its memory. Whoever reads
+            ``input`` afterwards sees gradients; autograd notices when it needs the old values.
 
     Returns:
         float32 (float64 for float64 input): a scalar, or target's shape for ``reduction="none"``.
-        Differentiable twice; works under ``torch.compile`` and ``torch.func.vmap``. NaN and +inf
-        logits give a non-finite loss and gradient.
+        NaN and +inf logits give a non-finite loss and gradient. Works under ``torch.compile``.
+        Differentiable once; for second derivatives and ``torch.func.vmap`` take the formula, by
+        ``with el_plugins.losses.kernels.use("formula")``.
 
     Raises:
         ValueError: an argument is out of range or of the wrong shape or dtype. Target values are
@@ -76,21 +83,53 @@ def encouraging_loss(
     check_options(reduction, label_smoothing, smoothing)
     class_dim = class_layout(input, target)
     logits = input.movedim(class_dim, -1).reshape(-1, input.size(class_dim))
-    rows = target.reshape(-1).long()
-    check_weight(weight, logits)
-    classes = logits.size(1)
-    check_values(
-        lambda t: ((t >= 0) & (t < classes)) | (t == ignore_index),
-        rows,
-        f"target must be a class index from 0 to {classes - 1} or ignore_index={ignore_index}",
-    )
-    kept = rows != ignore_index
-    rows = rows.masked_fill(~kept, 0)
-    losses = row_losses(logits, rows, kept, weight, label_smoothing, smoothing, terms)
+    check_weight(weight, logits.size(1))
+    rows, kept = check_targets(target, logits.size(1), ignore_index)
+    losses, _ = fused_row_losses(logits, rows, kept, weight, label_smoothing, smoothing, terms, inplace)
     if reduction == "none":
         return losses.reshape(target.shape)
     count = kept.to(losses.dtype) if weight is None else kept * weight.to(losses.dtype)[rows]
     return reduce(losses, reduction, count.sum())
+
+
+def fused_row_losses(
+    logits: Tensor,
+    target: Tensor,
+    kept: Tensor,
+    weight: Tensor | None,
+    label_smoothing: float,
+    smoothing: str,
+    bonus: Bonus,
+    inplace: bool,
+) -> tuple[Tensor, Tensor]:
+    """:func:`row_losses` by the path that :mod:`~el_plugins.losses.kernels.paths` chooses.
+
+    Returns:
+        Losses, (N), and log p of the targets, (N), without a gradient; 0 for rows that are not kept.
+    """
+    path = paths.chosen(logits)
+    if path == "formula":
+        losses = row_losses(logits, target, kept, weight, label_smoothing, smoothing, bonus)
+        z = single_precision(logits.detach()).masked_fill(~kept.unsqueeze(1), 0)
+        log_p = z.gather(1, target.unsqueeze(1)).squeeze(1) - z.logsumexp(dim=1)
+        return losses, log_p.masked_fill(~kept, 0)
+    terms = row_terms(weight, label_smoothing, smoothing, bonus, logits.size(1), logits.dtype)
+    return RowLosses.apply(logits, target, kept, terms, path, inplace)
+
+
+def row_terms(
+    weight: Tensor | None,
+    label_smoothing: float,
+    smoothing: str,
+    bonus: Bonus,
+    classes: int,
+    dtype: torch.dtype,
+) -> Terms:
+    """What the kernels take of the options, for logits of ``dtype``."""
+    on_target, elsewhere = smoothed_target(label_smoothing, smoothing, classes)
+    if weight is not None:
+        weight = weight.to(torch.promote_types(dtype, torch.float32))
+    return Terms(on_target, elsewhere if label_smoothing else 0.0, weight, bonus)
 
 
 def row_losses(
@@ -102,7 +141,7 @@ def row_losses(
     smoothing: str,
     bonus: Bonus,
 ) -> Tensor:
-    """Loss of each row, by differentiable torch operations: the formula, and the seam for kernels.
+    """Loss of each row, by differentiable torch operations: the formula, and the kernels' oracle.
 
     Args:
         logits: (N, V), any float dtype.
@@ -161,13 +200,29 @@ def check_options(reduction: str, label_smoothing: float, smoothing: str) -> Non
     check_number("label_smoothing", label_smoothing, low=0.0, high=1.0)
 
 
-def check_weight(weight: Tensor | None, logits: Tensor) -> None:
+def check_targets(target: Tensor, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Flat class indices within range, 0 for ignored ones, and which are not ignored: (N) each.
+
+    Raises:
+        ValueError: an index out of range, where values are read.
+    """
+    rows = target.reshape(-1).long()
+    check_values(
+        lambda t: ((t >= 0) & (t < classes)) | (t == ignore_index),
+        rows,
+        f"target must be a class index from 0 to {classes - 1} or ignore_index={ignore_index}",
+    )
+    kept = rows != ignore_index
+    return rows.masked_fill(~kept, 0), kept
+
+
+def check_weight(weight: Tensor | None, classes: int) -> None:
     """Raise ValueError unless ``weight`` is None or one floating factor for each class."""
     if weight is not None:
         check_floating("weight", weight)
-        if weight.shape != logits.shape[1:]:
+        if weight.shape != (classes,):
             raise ValueError(
-                f"weight must have one element for each of the {logits.size(1)} classes, "
+                f"weight must have one element for each of the {classes} classes, "
                 f"got shape {tuple(weight.shape)}"
             )
 
@@ -193,6 +248,7 @@ class EncouragingLoss(nn.Module):
         bonus_start: float | None = None,
         bonus_exponent: float = 2.0,
         smoothing: str = "uniform",
+        inplace: bool = False,
     ) -> None:
         super().__init__()
         check_options(reduction, label_smoothing, smoothing)
@@ -201,6 +257,7 @@ class EncouragingLoss(nn.Module):
         self.reduction = reduction
         self.label_smoothing = label_smoothing
         self.smoothing = smoothing
+        self.inplace = inplace
         self.bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent)
 
     def extra_repr(self) -> str:
@@ -220,5 +277,6 @@ class EncouragingLoss(nn.Module):
             self.reduction,
             self.label_smoothing,
             smoothing=self.smoothing,
+            inplace=self.inplace,
             **self.bonus.arguments(),
         )

@@ -19,6 +19,8 @@ from el_plugins.losses.checks import (
     reduce,
     single_precision,
 )
+from el_plugins.losses.kernels import paths
+from el_plugins.losses.kernels.focal_function import Focal, FocalLoss, halting_shift
 
 HALTS = ("foreground", "both", "authors")
 
@@ -71,24 +73,43 @@ def sigmoid_halted_focal_loss(
     """
     check_focal_options(alpha, gamma, reduction, halt, halt_threshold)
     check_floating("inputs", inputs)
-    x = single_precision(inputs)
-    kept = None
-    if targets.dim() == inputs.dim() - 1:
-        positive, kept = class_index_targets(targets, inputs)
-        x = x.masked_fill(~kept, 0)
+    is_classes = targets.dim() == inputs.dim() - 1
+    if is_classes:
+        check_class_indices(targets, inputs)
+        count: Tensor | int = (targets >= 0).sum() * inputs.size(-1)
     else:
         check_dense_binary("targets", targets, inputs)
-        positive = targets.bool()
-    loss = keep_nonfinite(focal_elements(x, positive, alpha, gamma, halt, halt_threshold), x.isfinite())
-    if kept is None:
-        return reduce(loss, reduction)
-    return reduce(loss.masked_fill(~kept, 0), reduction, kept.sum() * inputs.size(-1))
+        count = inputs.numel()
+    settings = Focal(alpha, gamma, halt, halt_threshold)
+    path = paths.chosen(inputs)
+    if path == "formula":
+        loss = focal_formula(inputs, targets, settings)
+    else:
+        classes = inputs.size(-1) if inputs.dim() else 1
+        rows = targets.numel() // (1 if is_classes else max(classes, 1))
+        flat = targets.reshape(rows, 1 if is_classes else classes)
+        summed = reduction != "none"
+        loss = FocalLoss.apply(inputs.reshape(rows, classes), flat, is_classes, settings, path, summed)
+        loss = loss if summed else loss.view(inputs.shape)
+    return reduce(loss, reduction, count)
+
+
+def focal_formula(inputs: Tensor, targets: Tensor, settings: Focal) -> Tensor:
+    """Loss of each element by differentiable torch operations, for checked arguments: the kernels' oracle."""
+    x = single_precision(inputs)
+    if targets.dim() == inputs.dim():
+        return keep_nonfinite(focal_elements(x, targets.bool(), *settings), x.isfinite())
+    kept = targets.unsqueeze(-1) >= 0
+    x = x.masked_fill(~kept, 0)
+    positive = targets.unsqueeze(-1) == torch.arange(x.size(-1), device=x.device)
+    loss = keep_nonfinite(focal_elements(x, positive, *settings), x.isfinite())
+    return loss.masked_fill(~kept, 0)
 
 
 def focal_elements(
     x: Tensor, positive: Tensor, alpha: float, gamma: float, halt: str, halt_threshold: float
 ) -> Tensor:
-    """Loss of each element, by differentiable torch operations: the formula, and the seam for kernels.
+    """Loss of each element, by differentiable torch operations.
 
     Args:
         x: logits, float32 or float64, any shape.
@@ -113,17 +134,12 @@ def focal_elements(
             shift = torch.where(positive, shift, halting_shift(1 - halt_threshold, gamma))
         loss = torch.where(halted, -(log_p + shift), loss)
     if alpha >= 0:
-        loss = loss * torch.where(positive, alpha, 1 - alpha).to(loss.dtype)
+        loss = loss * torch.where(positive, torch.tensor(alpha, dtype=x.dtype, device=x.device), 1 - alpha)
     return loss
 
 
-def halting_shift(p_t: float, gamma: float) -> float:
-    """Cross-entropy minus focal loss at ``p_t`` in (0, 1): the constant b of Eq. 11 at phi = p_t."""
-    return ((1 - p_t) ** gamma - 1) * math.log(p_t)
-
-
-def class_index_targets(targets: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """(positive, kept) masks of class indices: (..., K) and (..., 1), both bool."""
+def check_class_indices(targets: Tensor, inputs: Tensor) -> None:
+    """Raise ValueError unless ``targets`` are class indices for ``inputs``."""
     if targets.is_floating_point() or targets.dtype == torch.bool or targets.shape != inputs.shape[:-1]:
         raise ValueError(
             f"targets must be integer class indices of shape {tuple(inputs.shape[:-1])} or 0/1 of shape "
@@ -135,8 +151,6 @@ def class_index_targets(targets: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor
         targets,
         f"targets must be class indices below {classes}, {classes} for background or negative for ignored",
     )
-    positive = targets.unsqueeze(-1) == torch.arange(classes, device=targets.device)
-    return positive, targets.unsqueeze(-1) >= 0
 
 
 def check_focal_options(alpha: float, gamma: float, reduction: str, halt: str, halt_threshold: float) -> None:

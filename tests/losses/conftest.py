@@ -3,6 +3,22 @@ import functools
 import pytest
 import torch
 
+from el_plugins.losses.kernels import use
+
+
+@pytest.fixture(params=["formula", "chunks"])
+def path(request):
+    """Every implementation that plain torch operations make up, in turn."""
+    with use(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def formula():
+    """The implementation that is differentiable twice and vmap-able."""
+    with use("formula"):
+        yield
+
 
 @pytest.fixture
 def full_graph():

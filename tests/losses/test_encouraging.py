@@ -9,6 +9,8 @@ from oracle import row
 
 from el_plugins.losses import EncouragingLoss, encouraging_loss
 
+pytestmark = pytest.mark.usefixtures("path")
+
 BONUS_OPTIONS = [
     {"bonus": "log", "log_end": 1.0},
     {"bonus": "log", "log_end": 0.75},
@@ -112,7 +114,7 @@ def test_equals_float64_autograd_of_the_naive_formula(options):
 
 @pytest.mark.parametrize("smoothing", SMOOTHED, ids=str)
 @pytest.mark.parametrize("options", BONUS_OPTIONS, ids=str)
-def test_first_and_second_derivatives_by_finite_differences(options, smoothing):
+def test_first_and_second_derivatives_by_finite_differences(formula, options, smoothing):
     torch.manual_seed(1)
     z = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     target = torch.tensor([0, 2, 1])
@@ -279,7 +281,7 @@ def test_under_compile_as_one_graph(full_graph):
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-def test_under_vmap(label_smoothing):
+def test_under_vmap(formula, label_smoothing):
     z, target = torch.randn(4, 3, 5), torch.randint(5, (4, 3))
     mapped = torch.func.vmap(lambda z, t: encouraging_loss(z, t, label_smoothing=label_smoothing))(z, target)
     one_by_one = [encouraging_loss(*pair, label_smoothing=label_smoothing) for pair in zip(z, target)]

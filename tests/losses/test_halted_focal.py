@@ -10,6 +10,8 @@ from oracle import halted_focal
 
 from el_plugins.losses import SigmoidHaltedFocalLoss, sigmoid_halted_focal_loss
 
+pytestmark = pytest.mark.usefixtures("path")
+
 HALTS = ("foreground", "both", "authors")
 
 
@@ -91,7 +93,7 @@ def test_gradients_are_finite_far_out(halt, gamma):
 
 @pytest.mark.parametrize("halt", HALTS)
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
-def test_derivatives_by_finite_differences(halt, gamma):
+def test_derivatives_by_finite_differences(formula, halt, gamma):
     x = torch.tensor([-2.0, -0.4, 0.3, 1.4, 4.0] * 2, dtype=torch.float64, requires_grad=True)
     t = torch.tensor([0.0] * 5 + [1.0] * 5)
 
@@ -149,7 +151,7 @@ def test_half_precision_and_overflow():
         assert not x.grad[0, 0].isfinite()
 
 
-def test_compile_and_vmap(full_graph):
+def test_compile_and_vmap(formula, full_graph):
     x, targets = torch.randn(4, 3), torch.tensor([0, -1, 3, 2])
     expected = sigmoid_halted_focal_loss(x, targets)
     torch.testing.assert_close(full_graph(sigmoid_halted_focal_loss)(x, targets), expected)

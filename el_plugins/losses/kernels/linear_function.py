@@ -1,0 +1,139 @@
+"""Encouraging loss straight from hidden states: the logits of some rows at a time, never all of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from el_plugins.losses.kernels import rows
+from el_plugins.losses.kernels.paths import chunk_rows, compiled
+
+ELEMENTS = 2**22  # logits at a time: 16 MiB in fp32
+
+
+def rows_at_a_time(count: int, classes: int) -> int:
+    """How many rows' logits exist at once: some 4 million logits, more rows where that would be few.
+
+    At least 128 rows, or a sixteenth of all if that is less, since every chunk adds to the whole
+    gradient of the matrix, which few rows would not pay for.
+    """
+    return max(ELEMENTS // max(classes, 1), min(128, count // 16), 1)
+
+
+class LinearRowLosses(torch.autograd.Function):
+    """Loss of each row of ``input @ matrix.T + bias``, or their sum, whose gradients forward can make.
+
+    Summed, every row's upstream gradient is the same number: forward computes the gradients and backward
+    scales them where they stand, once. Row by row, backward computes the logits again.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        input: Tensor,
+        matrix: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        kept: Tensor,
+        terms: rows.Terms,
+        path: str,
+        summed: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Losses (N) or their sum, and log p of the targets (N) without a gradient.
+
+        Args:
+            ctx: autograd's.
+            input: (N, D), floating.
+            matrix: (V, D), in input's dtype.
+            bias: (V) or None.
+            target: (N), class indices within range.
+            kept: (N), bool; the others give exactly 0.
+            terms: see :class:`~el_plugins.losses.kernels.rows.Terms`.
+            path: ``chunks`` or ``compiled``.
+            summed: give the sum.
+        """
+        ctx.terms, ctx.path, ctx.summed = terms, path, summed
+        ctx.gradients = None
+        wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
+        target, kept = target.unsqueeze(1), kept.unsqueeze(1)
+        if summed and any(wanted):
+            ones = torch.ones_like(target, dtype=torch.promote_types(input.dtype, torch.float32))
+            losses, log_p, ctx.gradients = walk(input, matrix, bias, target, kept, terms, path, ones, wanted)
+        else:
+            losses, log_p, _ = walk(input, matrix, bias, target, kept, terms, path, None, wanted)
+            ctx.save_for_backward(input, matrix, bias, target, kept)
+        ctx.mark_non_differentiable(log_p)
+        return losses.sum() if summed else losses, log_p
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of input, matrix and bias in their dtypes."""
+        if ctx.summed:
+            gradients, ctx.gradients = ctx.gradients, None
+            if gradients is None:
+                raise RuntimeError(
+                    "linear_encouraging_loss has handed out its gradients: a second backward through it "
+                    "needs reduction='none'"
+                )
+            gradients = [None if g is None else g.mul_(upstream) for g in gradients]
+        else:
+            wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
+            arguments = (*ctx.saved_tensors, ctx.terms, ctx.path, upstream.unsqueeze(1), wanted)
+            _, _, gradients = walk(*arguments)
+        return (*gradients, None, None, None, None, None)
+
+
+def walk(
+    input: Tensor,
+    matrix: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    kept: Tensor,
+    terms: rows.Terms,
+    path: str,
+    upstream: Tensor | None,
+    wanted: list[bool],
+) -> tuple[Tensor, Tensor, list[Tensor | None]]:
+    """Losses (N), log p of the targets (N) and, given ``upstream`` (N, 1), the gradients that are wanted.
+
+    The gradients of matrix and bias are summed in float32 where they are narrower, and rounded once.
+    """
+    find = compiled(rows.losses) if path == "compiled" else rows.losses
+    differentiate = compiled(rows.gradient) if path == "compiled" else rows.gradient
+    wide = torch.promote_types(input.dtype, torch.float32)
+    d_input = torch.empty_like(input) if wanted[0] else None
+    d_matrix = torch.zeros_like(matrix, dtype=wide) if wanted[1] else None
+    d_bias = None if bias is None or not wanted[2] else torch.zeros_like(bias, dtype=wide)
+    losses, all_log_p = [], []
+    for start in range(0, max(len(input), 1), step := rows_at_a_time(len(input), len(matrix))):
+        here = slice(start, start + step)
+        logits = F.linear(input[here], matrix, bias)
+        for part in chunk_rows(logits, path):
+            z, t, k = logits[part], target[here][part], kept[here][part]
+            loss, log_p, state = find(z, t, k, terms)
+            losses.append(loss)
+            all_log_p.append(log_p)
+            if upstream is not None:
+                logits[part] = differentiate(z, t, k, terms, state, upstream[here][part])
+        if upstream is None:
+            continue
+        if d_input is not None:
+            torch.mm(logits, matrix, out=d_input[here])
+        if d_matrix is not None:
+            if wide == logits.dtype:
+                d_matrix.addmm_(logits.t(), input[here])
+            else:
+                d_matrix += logits.t() @ input[here]
+        if d_bias is not None:
+            d_bias += logits.sum(dim=0, dtype=wide)
+    gradients = [
+        d_input,
+        None if d_matrix is None else d_matrix.to(matrix.dtype),
+        None if d_bias is None or bias is None else d_bias.to(bias.dtype),
+    ]
+    return torch.cat(losses).squeeze(1), torch.cat(all_log_p).squeeze(1), gradients

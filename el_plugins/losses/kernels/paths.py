@@ -1,0 +1,95 @@
+"""Which implementation computes a loss: chosen by what is there, or by the caller."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from el_plugins.losses.checks import check_choice, is_compiling
+
+PATHS = ("auto", "formula", "chunks", "compiled")
+# Under it the seconds that compiling takes, once for every kind of call, are not won back soon.
+WORTH_COMPILING = 2**22  # elements
+
+# Elements a chunk. Plain operations on CPU do best on a megabyte, which stays in a core's cache; compiled
+# code makes fewer passes and is spared calls; a GPU wants much work at once.
+CHUNKS = {"chunks": 2**18, "compiled": 2**20}
+CHUNK_ON_GPU = 2**24
+
+_chosen = "auto"
+
+
+@contextmanager
+def use(path: str) -> Iterator[None]:
+    """Choose the implementation inside a ``with`` block.
+
+    ============  ===================================================================================
+    path          what computes losses and gradients
+    ============  ===================================================================================
+    ``auto``      ``compiled`` on CPU for large inputs where a C++ compiler is found, else ``chunks``
+    ``chunks``    closed-form gradients by plain torch operations, some rows at a time
+    ``compiled``  the same through ``torch.compile``; ``chunks`` where that fails
+    ``formula``   the formula by autograd: slow and large, but differentiable twice and vmap-able
+    ============  ===================================================================================
+
+    All of them agree to rounding. Not meant to be switched by several threads at a time.
+
+    Raises:
+        ValueError: ``path`` is not one of these.
+    """
+    global _chosen
+    check_choice("path", path, PATHS)
+    before, _chosen = _chosen, path
+    try:
+        yield
+    finally:
+        _chosen = before
+
+
+def chosen(x: torch.Tensor, elements: int | None = None) -> str:
+    """The path for ``x`` of as many ``elements``: one of ``formula``, ``chunks``, ``compiled``."""
+    if is_compiling():  # the caller's graph takes the formula in, and fuses it
+        return "formula"
+    if _chosen != "auto":
+        return _chosen
+    large = (x.numel() if elements is None else elements) >= WORTH_COMPILING
+    if x.device.type == "cpu" and large and can_compile():
+        return "compiled"
+    return "chunks"
+
+
+@functools.lru_cache(maxsize=1)
+def can_compile() -> bool:
+    """Whether ``torch.compile`` finds a C++ compiler for the CPU."""
+    return shutil.which(os.environ.get("CXX", "g++")) is not None
+
+
+@functools.lru_cache(maxsize=None)
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` through torch.compile for any sizes, or as it is where that fails."""
+    fast = torch.compile(function, dynamic=True)
+
+    def call(*arguments: Any) -> Any:
+        nonlocal fast
+        try:
+            return fast(*arguments)
+        except Exception:
+            if fast is function:
+                raise
+            fast = function
+            return function(*arguments)
+
+    return call
+
+
+def chunk_rows(x: torch.Tensor, path: str) -> list[slice]:
+    """Slices of the rows of ``x`` for ``path``; one empty slice for no rows."""
+    elements = CHUNKS[path] if x.device.type == "cpu" else CHUNK_ON_GPU
+    step = max(elements // max(x.size(1), 1), 1)
+    return [slice(start, start + step) for start in range(0, max(len(x), 1), step)]

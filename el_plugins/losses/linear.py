@@ -1,0 +1,171 @@
+"""Encouraging loss of a linear layer's output, without ever holding that output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from el_plugins.losses.bonuses import Bonus
+from el_plugins.losses.checks import check_floating, reduce
+from el_plugins.losses.encouraging import (
+    EncouragingLoss,
+    check_options,
+    check_targets,
+    check_weight,
+    fused_row_losses,
+    row_terms,
+)
+from el_plugins.losses.kernels import paths
+from el_plugins.losses.kernels.linear_function import LinearRowLosses
+
+
+def linear_encouraging_loss(
+    input: Tensor,
+    linear_weight: Tensor,
+    target: Tensor,
+    *,
+    linear_bias: Tensor | None = None,
+    weight: Tensor | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    log_end: float = 0.75,
+    bonus: str = "log",
+    bonus_weight: float = 1.0,
+    bonus_start: float | None = None,
+    bonus_exponent: float = 2.0,
+    smoothing: str = "uniform",
+) -> Tensor:
+    """``encouraging_loss(F.linear(input, linear_weight, linear_bias), target)`` in less memory.
+
+    The logits exist for some rows at a time: for about 4 million logits (16 MiB in fp32), or for 128 rows
+    (a sixteenth of all where that is less) if those have more. For ``mean`` and ``sum`` the gradients are
+    made in forward and a second backward is refused; for ``none`` backward computes the logits again.
+
+    Args:
+        input: hidden states, floating, shaped (..., D).
+        linear_weight: the output matrix, (V, D), in input's dtype (any under autocast).
+        target: class indices, integer, shaped (...).
+        linear_bias: (V) or None.
+        weight, ignore_index, reduction, label_smoothing, log_end, bonus, bonus_weight, bonus_start,
+            bonus_exponent, smoothing: as in :func:`encouraging_loss`.
+
+    Returns:
+        As :func:`encouraging_loss`. Differentiable once, by ``input``, ``linear_weight`` and
+        ``linear_bias``.
+
+    Raises:
+        ValueError: an argument is out of range or of the wrong shape or dtype, or a sharded tensor.
+            Target values are checked on CPU in eager mode only.
+    """
+    terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent)
+    check_options(reduction, label_smoothing, smoothing)
+    check_linear(input, linear_weight, linear_bias, target)
+    hidden = input.reshape(-1, input.size(-1))
+    classes = len(linear_weight)
+    check_weight(weight, classes)
+    rows, kept = check_targets(target, classes, ignore_index)
+    losses, _ = linear_row_losses(
+        hidden,
+        linear_weight,
+        linear_bias,
+        rows,
+        kept,
+        weight,
+        label_smoothing,
+        smoothing,
+        terms,
+        reduction != "none",
+    )
+    if reduction == "none":
+        return losses.reshape(target.shape)
+    count = kept.to(losses.dtype) if weight is None else kept * weight.to(losses.dtype)[rows]
+    return reduce(losses, reduction, count.sum())
+
+
+def linear_row_losses(
+    hidden: Tensor,
+    matrix: Tensor,
+    bias: Tensor | None,
+    target: Tensor,
+    kept: Tensor,
+    weight: Tensor | None,
+    label_smoothing: float,
+    smoothing: str,
+    bonus: Bonus,
+    summed: bool,
+) -> tuple[Tensor, Tensor]:
+    """Losses (N), or their sum if ``summed``, and log p of the targets (N), of checked arguments."""
+    with torch.no_grad():  # the dtype in which autocast, if it is on, computes the layer
+        dtype = F.linear(hidden[:0], matrix, bias).dtype
+    hidden, matrix, bias = hidden.to(dtype), matrix.to(dtype), None if bias is None else bias.to(dtype)
+    path = paths.chosen(hidden, elements=len(hidden) * len(matrix))
+    if path == "formula":
+        logits = F.linear(hidden, matrix, bias)
+        losses, log_p = fused_row_losses(
+            logits, target, kept, weight, label_smoothing, smoothing, bonus, inplace=False
+        )
+        return losses.sum() if summed else losses, log_p
+    terms = row_terms(weight, label_smoothing, smoothing, bonus, len(matrix), hidden.dtype)
+    return LinearRowLosses.apply(hidden, matrix, bias, target, kept, terms, path, summed)
+
+
+def check_linear(input: Tensor, matrix: Tensor, bias: Tensor | None, target: Tensor) -> None:
+    """Raise ValueError for hidden states, matrix, bias and targets that do not fit, or sharded ones."""
+    named = {"input": input, "linear_weight": matrix, "linear_bias": bias}
+    for name, value in named.items():
+        if value is None:
+            continue
+        check_floating(name, value)
+        if type(value) not in (Tensor, nn.Parameter):
+            raise ValueError(
+                f"{name} must be a whole torch.Tensor on this device, got {type(value).__name__}: gather "
+                f"sharded weights first, or give encouraging_loss the logits"
+            )
+    if input.dim() == 0 or matrix.dim() != 2 or matrix.size(1) != input.size(-1) or not len(matrix):
+        raise ValueError(
+            f"linear_weight must have shape (classes, {input.size(-1) if input.dim() else 'D'}) for input of "
+            f"shape {tuple(input.shape)}, got {tuple(matrix.shape)}"
+        )
+    if bias is not None and bias.shape != matrix.shape[:1]:
+        raise ValueError(f"linear_bias must have shape ({len(matrix)},), got {tuple(bias.shape)}")
+    if target.is_floating_point() or target.dtype == torch.bool or target.shape != input.shape[:-1]:
+        raise ValueError(
+            f"target must be integer class indices of shape {tuple(input.shape[:-1])}, "
+            f"got {target.dtype} of shape {tuple(target.shape)}"
+        )
+
+
+class LinearEncouragingLoss(nn.Module):
+    """A linear output layer and :func:`linear_encouraging_loss` of it, as ``nn.LinearCrossEntropyLoss``.
+
+    Args:
+        in_features: D.
+        num_classes: V.
+        bias: whether the layer has a bias.
+        options: those of :class:`EncouragingLoss` but ``inplace``, checked at construction.
+    """
+
+    def __init__(self, in_features: int, num_classes: int, *, bias: bool = False, **options: Any) -> None:
+        super().__init__()
+        self.linear = nn.Linear(in_features, num_classes, bias)
+        self.loss = EncouragingLoss(**options)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Loss of hidden states ``input`` (..., D) against ``target`` (...)."""
+        loss = self.loss
+        return linear_encouraging_loss(
+            input,
+            self.linear.weight,
+            target,
+            linear_bias=self.linear.bias,
+            weight=loss.weight,
+            ignore_index=loss.ignore_index,
+            reduction=loss.reduction,
+            label_smoothing=loss.label_smoothing,
+            smoothing=loss.smoothing,
+            **loss.bonus.arguments(),
+        )

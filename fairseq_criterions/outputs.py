@@ -1,0 +1,66 @@
+"""What the criterion takes from a fairseq model: logits instead of log-probabilities, or features."""
+
+from fairseq.models import BaseFairseqModel, FairseqDecoder
+from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
+from torch import Tensor, nn
+
+# A model may do more than a log-softmax to its output; these do not.
+STOCK = {
+    BaseFairseqModel.get_normalized_probs,
+    BaseFairseqModel.get_normalized_probs_scriptable,
+    TransformerModelBase.get_normalized_probs,
+    FairseqDecoder.get_normalized_probs,
+    FairseqDecoder.get_normalized_probs_scriptable,
+}
+# Operations that read neither their output nor their logits again: the gradient may stand where those stood.
+WRITABLE = {"AddmmBackward0", "LinearBackward0", "MmBackward0", "UnsafeViewBackward0", "ViewBackward0"}
+
+
+class AsLogits:
+    """A stand-in for a model whose "log-probabilities" are its logits, where that is all it would change.
+
+    A loss by softmax does not change when a row is shifted, so log-probabilities are logits too.
+    """
+
+    def __init__(self, model) -> None:
+        self.model = model
+        self.get_targets = model.get_targets
+
+    def get_normalized_probs(self, net_output, log_probs):
+        """The decoder's logits (B, T, V), or the model's own log-probabilities where it computes others."""
+        owners = (self.model, getattr(self.model, "decoder", self.model))
+        methods = ("get_normalized_probs", "get_normalized_probs_scriptable")
+        own = {getattr(getattr(owner, method), "__func__", None) for owner in owners for method in methods}
+        if own <= STOCK:
+            return net_output[0]
+        return self.model.get_normalized_probs(net_output, log_probs=log_probs)
+
+
+class AsFeatures(AsLogits):
+    """A stand-in for a model whose "log-probabilities" are its decoder's features, (B, T, D)."""
+
+    def get_normalized_probs(self, net_output, log_probs):
+        """The features, which a model asked for ``features_only`` gives."""
+        return net_output[0]
+
+
+def may_overwrite(logits: Tensor) -> bool:
+    """Whether no operation before ``logits`` needs them again in backward."""
+    return logits.grad_fn is not None and logits.grad_fn.name() in WRITABLE
+
+
+def output_projection(model) -> nn.Linear:
+    """The layer that turns a decoder's features into logits.
+
+    Raises:
+        ValueError: the model has no features that one linear layer turns into logits.
+    """
+    decoder = getattr(model, "decoder", model)
+    method = getattr(getattr(decoder, "output_layer", None), "__func__", None)
+    projection = getattr(decoder, "output_projection", None)
+    if method is not TransformerDecoderBase.output_layer or not isinstance(projection, nn.Linear):
+        raise ValueError(
+            f"--fused-output-layer needs a Transformer decoder whose logits are one linear layer of its "
+            f"features, which {type(getattr(model, 'module', model)).__name__} has not: drop the flag"
+        )
+    return projection
