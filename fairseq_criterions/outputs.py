@@ -40,8 +40,8 @@ class AsFeatures(AsLogits):
     """A stand-in for a model whose "log-probabilities" are its decoder's features, (B, T, D)."""
 
     def get_normalized_probs(self, net_output, log_probs):
-        """The features, which a model asked for ``features_only`` gives."""
-        return net_output[0]
+        """The features, which a model asked for ``features_only`` gives, time first in memory."""
+        return net_output[0].contiguous()
 
 
 def may_overwrite(logits: Tensor) -> bool:

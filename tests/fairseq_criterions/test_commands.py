@@ -1,39 +1,22 @@
 """fairseq's own commands with the plugin, on a tiny corpus."""
 
 import json
-import re
 import shutil
 import sys
 
 import pytest
-import torch
 from commands import ONE_BY_ONE, PLUGIN, REPOSITORY, TINY_MODEL, TRAINING, run
-
-from el_plugins.checkpoints.safe_loading import load_checkpoint
-from el_plugins.nmt.training_log import training_line
-from el_plugins.workflow.commands import find_command
 
 pytest.importorskip("fairseq")
 
-# An uninitialised placeholder, and the copies that fairseq 0.12.2's fused layers make on loading.
-NOT_TRAINED = re.compile(r"_float_tensor$|layers\.\d+\.(in_proj|out_proj|fc1|fc2)_(weight|bias)$")
+from criteria import GLOO, assert_same_weights, two_processes
+
+from el_plugins.checkpoints.safe_loading import load_checkpoint
+from el_plugins.nmt.training_log import training_line
 
 
 def figures(output, key):
     return [line[key] for line in map(training_line, output.splitlines()) if key in line]
-
-
-def weights(path):
-    return load_checkpoint(path)["model"]
-
-
-def assert_same_weights(one, other, **tolerance):
-    one, other = weights(one), weights(other)
-    assert one.keys() == other.keys()
-    for name in one:
-        if NOT_TRAINED.search(name):
-            continue
-        torch.testing.assert_close(one[name], other[name], **(tolerance or {"rtol": 0, "atol": 0}))
 
 
 def test_training_logs_what_compares_and_evaluates_bleu(trained):
@@ -103,12 +86,7 @@ def test_two_processes_are_one_with_twice_the_batches(train):
     options = ["--sentence-avg", "--max-update", 3, "--dropout", 0]
     one, output = train(*options, "--update-freq", 2)
     assert figures(output, "num_updates") == ["1", "2", "3"]
-    # fairseq reads torchrun's variables only where it sees GPUs, so on CPU they are passed on as flags.
-    flags = "--distributed-world-size $WORLD_SIZE --distributed-rank $RANK --distributed-no-spawn"
-    worker = f'exec {find_command("fairseq-train")} "$@" {flags} --distributed-init-method env://'
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29531"]
-    gloo = ["--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"]
-    two, output = train(*options, *gloo, launcher=(*torchrun, "--no-python", "bash", "-c", worker, "worker"))
+    two, output = train(*options, *GLOO, launcher=two_processes(29531))
     assert "distributed_world_size': 2" in output
     assert_same_weights(one / "checkpoint_last.pt", two / "checkpoint_last.pt", rtol=1e-4, atol=1e-5)
 

@@ -10,40 +10,15 @@ import torch.nn.functional as F
 
 fairseq = pytest.importorskip("fairseq")
 
-from fairseq import checkpoint_utils, criterions  # noqa: E402
-from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion  # noqa: E402
-from fairseq.logging import metrics  # noqa: E402
-from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler  # noqa: E402
+from criteria import criterion_of, loss_gradient_log
+from fairseq import criterions
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+from fairseq.logging import metrics
+from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
 
-import fairseq_criterions  # noqa: E402
-from el_plugins.losses import encouraging_loss  # noqa: E402
+from el_plugins.losses import encouraging_loss
 
 NAMES = ("encouraging_label_smoothed_cross_entropy", "encouraging_ls")
-
-
-@pytest.fixture(scope="module")
-def setting(trained):
-    """(model without dropout, task, a batch with padding)."""
-    models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(trained[0] / "checkpoint_last.pt")])
-    task.load_dataset("valid")
-    batches = task.get_batch_iterator(task.dataset("valid"), max_tokens=400).next_epoch_itr(shuffle=False)
-    sample = next(iter(batches))
-    assert sample["target"].eq(task.target_dictionary.pad()).any()
-    # After a step in training mode fairseq 0.12.2 leaves its fused layers alone, which torch 2 broke.
-    models[0].train()(**sample["net_input"])
-    return models[0].eval(), task, sample
-
-
-def criterion_of(task, cls=fairseq_criterions.EncouragingLabelSmoothedCrossEntropyCriterion, **options):
-    return cls(task, **{"sentence_avg": False, "label_smoothing": 0.1, **options})
-
-
-def loss_gradient_log(criterion, model, sample, reduce=True):
-    model.zero_grad()
-    loss, size, log = criterion(model, sample, reduce=reduce)
-    loss.sum().backward()
-    gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
-    return loss, size, log, gradients
 
 
 @pytest.mark.parametrize(

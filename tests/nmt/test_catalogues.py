@@ -6,7 +6,7 @@ import pytest
 
 polib = pytest.importorskip("polib")
 
-from el_plugins.nmt.catalogues import clean, corpus, download, is_usable, read_pairs  # noqa: E402
+from el_plugins.nmt.catalogues import clean, corpus, download, is_usable, read_pairs
 
 
 def entry(msgid, msgstr, **options):

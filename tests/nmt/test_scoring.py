@@ -7,10 +7,10 @@ import pytest
 
 sacrebleu = pytest.importorskip("sacrebleu")
 
-from el_plugins.nmt import report  # noqa: E402
-from el_plugins.nmt.scoring import compare, read_hypotheses  # noqa: E402
-from el_plugins.nmt.training_log import training_cost, training_line, validations  # noqa: E402
-from el_plugins.workflow.commands import run  # noqa: E402
+from el_plugins.nmt import report
+from el_plugins.nmt.scoring import compare, read_hypotheses
+from el_plugins.nmt.training_log import training_cost, training_line, validations
+from el_plugins.workflow.commands import run
 
 REFERENCES = [f"the {word} sat on the mat near the old {word}" for word in ("cat", "dog", "hen", "fox")] * 10
 GOOD = [line.replace("near", "by") for line in REFERENCES]

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from el_plugins.losses.checks import single_precision
-from el_plugins.losses.kernels.paths import chunk_rows, compiled
+from el_plugins.losses.kernels.paths import chunk_rows, compiled, refuse_second_order
 
 
 class Focal(NamedTuple):
@@ -104,9 +103,9 @@ class FocalLoss(torch.autograd.Function):
         return torch.stack(parts).sum() if summed else torch.cat(parts)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         """The logits' gradient in their dtype."""
+        refuse_second_order()
         gradient, ctx.gradient = ctx.gradient, None
         if gradient is None:
             raise RuntimeError(

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from el_plugins.losses.kernels import rows
-from el_plugins.losses.kernels.paths import chunk_rows, compiled
+from el_plugins.losses.kernels.paths import chunk_rows, compiled, refuse_second_order
 
 ELEMENTS = 2**22  # logits at a time: 16 MiB in fp32
 
@@ -70,9 +69,9 @@ class LinearRowLosses(torch.autograd.Function):
         return losses.sum() if summed else losses, log_p
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of input, matrix and bias in their dtypes."""
+        refuse_second_order()
         if ctx.summed:
             gradients, ctx.gradients = ctx.gradients, None
             if gradients is None:

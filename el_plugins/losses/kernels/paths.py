@@ -88,6 +88,15 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+def refuse_second_order() -> None:
+    """Raise RuntimeError where backward is to be differentiated itself, which closed-form gradients are not."""
+    if torch.is_grad_enabled():  # in backward only with create_graph=True
+        raise RuntimeError(
+            "this loss is differentiable once: for second derivatives (create_graph=True) compute it inside "
+            "\"with el_plugins.losses.kernels.use('formula')\""
+        )
+
+
 def chunk_rows(x: torch.Tensor, path: str) -> list[slice]:
     """Slices of the rows of ``x`` for ``path``; one empty slice for no rows."""
     elements = CHUNKS[path] if x.device.type == "cpu" else CHUNK_ON_GPU

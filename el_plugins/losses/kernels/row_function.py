@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from el_plugins.losses.kernels import rows
-from el_plugins.losses.kernels.paths import chunk_rows, compiled
+from el_plugins.losses.kernels.paths import chunk_rows, compiled, refuse_second_order
 
 
 class RowLosses(torch.autograd.Function):
@@ -46,9 +45,9 @@ class RowLosses(torch.autograd.Function):
         return torch.cat(losses).squeeze(1), output
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         """The logits' gradient in their dtype."""
+        refuse_second_order()
         logits, target, kept, *values = ctx.saved_tensors
         function = compiled(rows.gradient) if ctx.path == "compiled" else rows.gradient
         upstream = upstream.unsqueeze(1)

@@ -1,0 +1,48 @@
+"""Criteria on real models, and trained weights compared."""
+
+import re
+import sys
+
+import torch
+
+import fairseq_criterions
+from el_plugins.checkpoints.safe_loading import load_checkpoint
+from el_plugins.workflow.commands import find_command
+
+GLOO = ["--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"]
+# An uninitialised placeholder, and the copies that fairseq 0.12.2's fused layers make on loading.
+NOT_TRAINED = re.compile(r"_float_tensor$|layers\.\d+\.(in_proj|out_proj|fc1|fc2)_(weight|bias)$")
+
+
+def criterion_of(task, cls=fairseq_criterions.EncouragingLabelSmoothedCrossEntropyCriterion, **options):
+    return cls(task, **{"sentence_avg": False, "label_smoothing": 0.1, **options})
+
+
+def loss_gradient_log(criterion, model, sample, reduce=True):
+    model.zero_grad()
+    loss, size, log = criterion(model, sample, reduce=reduce)
+    loss.sum().backward()
+    gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    return loss, size, log, gradients
+
+
+def weights(path):
+    return load_checkpoint(path)["model"]
+
+
+def assert_same_weights(one, other, **tolerance):
+    one, other = weights(one), weights(other)
+    assert one.keys() == other.keys()
+    for name in one:
+        if NOT_TRAINED.search(name):
+            continue
+        torch.testing.assert_close(one[name], other[name], **(tolerance or {"rtol": 0, "atol": 0}))
+
+
+def two_processes(port):
+    """Launcher of fairseq-train in two processes of this machine."""
+    # fairseq reads torchrun's variables only where it sees GPUs, so on CPU they are passed on as flags.
+    flags = "--distributed-world-size $WORLD_SIZE --distributed-rank $RANK --distributed-no-spawn"
+    worker = f'exec {find_command("fairseq-train")} "$@" {flags} --distributed-init-method env://'
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
+    return (*torchrun, "--no-python", "bash", "-c", worker, "worker")

@@ -1,0 +1,107 @@
+"""Logits in place and features in place of logits: the same loss and gradients, on fairseq's own models."""
+
+import copy
+
+import pytest
+import torch
+from commands import PLUGIN, TINY_MODEL, TRAINING, run
+
+pytest.importorskip("fairseq")
+
+from criteria import GLOO, assert_same_weights, criterion_of, loss_gradient_log, two_processes
+
+from fairseq_criterions.outputs import AsLogits, may_overwrite
+
+FUSED = "--fused-output-layer"
+
+
+@pytest.mark.parametrize("reduce", [True, False])
+@pytest.mark.parametrize("options", [{}, {"ignore_prefix_size": 1}, {"smoothing": "uniform"}], ids=str)
+def test_fused_output_layer_is_the_same_loss(setting, options, reduce):
+    model, task, sample = setting
+    plain = loss_gradient_log(criterion_of(task, **options), model, sample, reduce)
+    fused = loss_gradient_log(criterion_of(task, fused_output_layer=True, **options), model, sample, reduce)
+    torch.testing.assert_close(fused[0], plain[0])
+    torch.testing.assert_close(fused[2], plain[2])
+    torch.testing.assert_close(fused[3], plain[3], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_fused_output_layer_in_half_precision(setting, dtype):
+    model, task, sample = setting
+    narrow = copy.deepcopy(model).to(dtype)
+    plain = loss_gradient_log(criterion_of(task), narrow, sample)
+    fused = loss_gradient_log(criterion_of(task, fused_output_layer=True), narrow, sample)
+    torch.testing.assert_close(fused[0], plain[0], rtol=1e-3, atol=0)
+    assert fused[0].dtype == torch.float32
+    for one, other in zip(fused[3], plain[3]):
+        assert one.dtype == dtype
+        torch.testing.assert_close(one.float(), other.float(), rtol=0.1, atol=0.1)
+
+
+def test_logits_are_taken_as_they_are_and_overwritten(setting):
+    model, task, sample = setting
+    output = model(**sample["net_input"])
+    assert AsLogits(model).get_normalized_probs(output, log_probs=True) is output[0]
+    assert may_overwrite(output[0])
+    assert not may_overwrite(output[0].tanh())
+    before = output[0].detach().clone()
+    loss, _ = criterion_of(task).compute_loss(model, output, sample)
+    assert torch.equal(output[0], before)
+    loss.backward()
+    assert not torch.equal(output[0], before)
+
+
+def test_a_model_with_other_probabilities_keeps_them(setting):
+    model, _, sample = setting
+
+    class Doubled(type(model)):
+        def get_normalized_probs(self, net_output, log_probs, sample=None):
+            return torch.log_softmax(2 * net_output[0], dim=-1)
+
+    other = copy.copy(model)
+    other.__class__ = Doubled
+    output = other(**sample["net_input"])
+    found = AsLogits(other).get_normalized_probs(output, log_probs=True)
+    torch.testing.assert_close(found, torch.log_softmax(2 * output[0], dim=-1))
+
+
+@pytest.mark.parametrize("tied", [[], ["--share-decoder-input-output-embed"]])
+def test_training_with_features_is_training_with_logits(train, tied):
+    plain, _ = train("--max-update", 3, *tied)
+    fused, _ = train("--max-update", 3, FUSED, *tied)
+    assert_same_weights(plain / "checkpoint_last.pt", fused / "checkpoint_last.pt", rtol=1e-3, atol=1e-4)
+
+
+def test_two_processes_with_features(train):
+    options = ["--sentence-avg", "--max-update", 2, "--dropout", 0, FUSED]
+    options += ["--share-decoder-input-output-embed"]
+    one, _ = train(*options, "--update-freq", 2)
+    two, output = train(*options, *GLOO, launcher=two_processes(29532))
+    assert "distributed_world_size': 2" in output
+    assert_same_weights(one / "checkpoint_last.pt", two / "checkpoint_last.pt", rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--arch", "lstm"], "which LSTMModel has not: drop the flag"),
+        (
+            [*TINY_MODEL, "--report-accuracy"],
+            "--report-accuracy needs the logits that",
+        ),
+    ],
+)
+def test_what_cannot_be_fused_is_named(corpus, tmp_path, arguments, message):
+    command = [
+        "fairseq-train",
+        corpus[1],
+        "--user-dir",
+        PLUGIN,
+        "--criterion",
+        "encouraging_ls",
+        "--cpu",
+        FUSED,
+    ]
+    output = run(*command, *arguments, *TRAINING, "--max-update", 1, "--save-dir", tmp_path, check=False)
+    assert message in output

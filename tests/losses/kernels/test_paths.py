@@ -1,0 +1,184 @@
+"""Every implementation against the formula in float64: odd sizes, dtypes, layouts, and what each refuses."""
+
+import pytest
+import torch
+
+from el_plugins.losses import EncouragingLoss, encouraging_loss, sigmoid_halted_focal_loss
+from el_plugins.losses.kernels import paths, use
+
+SETTINGS = [
+    {"log_end": 0.5},
+    {"log_end": 1.0, "label_smoothing": 0.1, "smoothing": "fairseq"},
+    {"bonus": "power", "bonus_exponent": 0.5, "label_smoothing": 0.1},
+]
+
+
+def results(z, target, path="formula", upstream=None, **options):
+    z = z.detach().clone().requires_grad_()
+    with use(path):
+        loss = encouraging_loss(z, target, reduction="none", **options)
+    loss.backward(torch.ones_like(loss) if upstream is None else upstream.to(loss.dtype))
+    return loss.detach().double(), z.grad.double()
+
+
+def assert_no_worse(z, target, path, constant=1e-6, **options):
+    """Error against float64 at most 1.5 times the single-precision formula's own, plus ``constant``."""
+    exact = results(z.double(), target, **options)
+    plain = results(z.float(), target, **options)
+    found = results(z, target, path, **options)
+    for got, single, wanted in zip(found, plain, exact):
+        scale = 1 + wanted.abs()
+        error, allowed = ((got - wanted) / scale).abs().max(), ((single - wanted) / scale).abs().max()
+        assert error <= 1.5 * allowed + constant
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+@pytest.mark.parametrize("classes", [1, 2, 3, 423, 32000, 131071])
+def test_chunks_at_odd_sizes(classes, options):
+    generator = torch.Generator().manual_seed(classes)
+    z = 4 * torch.randn(17, classes, generator=generator)
+    target = torch.randint(classes, (17,), generator=generator)
+    z[::3].scatter_(1, target[::3].unsqueeze(1), 30.0)  # well classified
+    target[-1] = -100
+    assert_no_worse(z, target, "chunks", **options)
+
+
+@pytest.mark.parametrize("options", SETTINGS[:2], ids=str)
+def test_compiled(options):
+    if not paths.can_compile():
+        pytest.skip("no C++ compiler")
+    torch.compiler.reset()
+    for count, classes in [(40, 37), (300, 4001)]:  # the second in more than one chunk
+        z = 4 * torch.randn(count, classes)
+        target = torch.randint(classes, (count,))
+        target[5] = -100
+        z[5] = float("nan")
+        z[7, target[7]] = 60.0
+        upstream = torch.randn(count)
+        exact = results(z.double(), target, upstream=upstream, **options)
+        found = results(z, target, "compiled", upstream, **options)
+        for got, wanted in zip(found, exact):
+            torch.testing.assert_close(got, wanted, rtol=2e-5, atol=2e-6)
+
+
+def test_compiled_halted_focal():
+    if not paths.can_compile():
+        pytest.skip("no C++ compiler")
+    x = 5 * torch.randn(50, 7)
+    labels = torch.randint(-1, 8, (50,))
+    grown = []
+    for path, dtype in {"formula": torch.float64, "compiled": torch.float32}.items():
+        leaf = x.to(dtype).requires_grad_()
+        with use(path):
+            sigmoid_halted_focal_loss(leaf, labels, 0.5, 1.0, "sum").backward()
+        grown.append(leaf.grad.double())
+    torch.testing.assert_close(grown[1], grown[0], rtol=1e-5, atol=1e-6)
+
+
+def test_where_compiling_fails_plain_operations_do_it():
+    def broken(x):
+        if torch.compiler.is_compiling():
+            raise RuntimeError("no compiler on purpose")
+        return x + 1
+
+    call = paths.compiled(broken)
+    assert call(torch.ones(1)).item() == call(torch.ones(1)).item() == 2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("p", [0.999, 0.999999])
+def test_narrow_gradients_are_rounded_once(dtype, p):
+    z = torch.tensor([[float(torch.logit(torch.tensor(p, dtype=torch.float64))), 0.0]]).to(dtype)
+    target = torch.tensor([0])
+    _, exact = results(z.double(), target, log_end=1.0)
+    _, found = results(z, target, "chunks", log_end=1.0)
+    assert torch.equal(found, exact.to(dtype).double())
+    assert found[0, 0] == -1
+
+
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+def test_any_layout_and_upstream(options):
+    layouts = [torch.randn(6, 9).t(), torch.randn(9, 12)[:, ::2], torch.randn(2, 6, 3, 2)]
+    for z in layouts:
+        shape = z.shape[:1] + z.shape[2:]
+        target, upstream = torch.randint(z.size(1), shape), torch.randn(shape)
+        exact = results(z.double(), target, upstream=upstream, **options)
+        found = results(z, target, "chunks", upstream, **options)
+        torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-5)
+
+
+def test_all_ignored_rows_are_nothing():
+    z = torch.full((5, 7), float("nan"), requires_grad=True)
+    with use("chunks"):
+        loss = encouraging_loss(z, torch.full((5,), -100))
+    loss.backward()
+    assert loss.item() == 0
+    assert torch.equal(z.grad, torch.zeros(5, 7))
+
+
+def test_second_derivatives_and_vmap_are_refused():
+    z = torch.randn(4, 5, requires_grad=True)
+    target = torch.tensor([0, 1, 2, 3])
+    with use("chunks"):
+        for loss in (encouraging_loss(z, target), sigmoid_halted_focal_loss(z, target, reduction="sum")):
+            with pytest.raises(RuntimeError, match="differentiable once: for second derivatives"):
+                torch.autograd.grad(loss, z, create_graph=True)
+        with pytest.raises(RuntimeError, match="functorch"):
+            torch.func.vmap(encouraging_loss)(z, target)
+
+
+def test_two_backward_passes_are_right_or_refused():
+    z = torch.randn(4, 5, requires_grad=True)
+    target = torch.tensor([0, 1, 2, 3])
+    with use("chunks"):
+        loss = encouraging_loss(z, target)
+        focal = sigmoid_halted_focal_loss(z, target, reduction="sum")
+        written = encouraging_loss(z * 1, target, inplace=True)
+    first, second = (torch.autograd.grad(loss, z, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+    torch.autograd.grad(focal, z, retain_graph=True)
+    with pytest.raises(RuntimeError, match="use\\('formula'\\)"):
+        torch.autograd.grad(focal, z)
+    torch.autograd.grad(written, z, retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(written, z)
+
+
+def test_logits_changed_after_forward_are_noticed():
+    z = torch.randn(4, 5, requires_grad=True)
+    logits = z * 1
+    with use("chunks"):
+        loss = encouraging_loss(logits, torch.tensor([0, 1, 2, 3]))
+    logits.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("view", [False, True])
+def test_in_place_overwrites_the_logits_with_their_gradient(view):
+    x = torch.randn(8, 5, requires_grad=True)
+    target = torch.tensor([0, 1, -100, 3])
+    logits = 2 * x
+    part = logits[2:6] if view else logits[:4]
+    (expected,) = torch.autograd.grad(encouraging_loss(part, target), x, retain_graph=True)
+    version = logits._version
+    with use("chunks"):
+        (gradient,) = torch.autograd.grad(EncouragingLoss(inplace=True)(part, target), x)
+    torch.testing.assert_close(gradient, expected)
+    torch.testing.assert_close(2 * part.detach(), expected[2:6] if view else expected[:4])
+    assert logits._version > version
+
+
+def test_choice_of_path():
+    small, large = torch.zeros(2, 3), torch.zeros(1, 1).expand(3000, 2000)
+    assert paths.chosen(small) == "chunks"
+    assert paths.chosen(large) == ("compiled" if paths.can_compile() else "chunks")
+    with use("formula"):
+        assert paths.chosen(large) == "formula"
+        with use("chunks"):
+            assert paths.chosen(large) == "chunks"
+        assert paths.chosen(large) == "formula"
+    with pytest.raises(
+        ValueError, match="path must be one of auto, formula, chunks, compiled, got 'fast'"
+    ), use("fast"):
+        pass

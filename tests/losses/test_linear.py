@@ -1,0 +1,180 @@
+"""The linear form against the loss of the logits, in value, gradients and memory."""
+
+import re
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from el_plugins.losses import LinearEncouragingLoss, encouraging_loss, linear_encouraging_loss
+from el_plugins.losses.kernels import linear_function, use
+
+OPTIONS = [
+    {},
+    {"log_end": 1.0, "label_smoothing": 0.1, "smoothing": "fairseq"},
+    {"bonus": "none"},
+    {"bonus": "cosine", "label_smoothing": 0.1, "weight": torch.linspace(0.5, 2, 11)},
+]
+
+
+@pytest.fixture(params=["formula", "chunks"], autouse=True)
+def small_chunks(request, monkeypatch):
+    """Three rows at a time, so that every test goes through several chunks."""
+    monkeypatch.setattr(linear_function, "rows_at_a_time", lambda count, classes: 3)
+    with use(request.param):
+        yield request.param
+
+
+def layer(dtype=torch.float64, shape=(10,), bias=True):
+    torch.manual_seed(0)
+    hidden = torch.randn(*shape, 6, dtype=dtype, requires_grad=True)
+    matrix = torch.randn(11, 6, dtype=dtype, requires_grad=True)
+    offset = torch.randn(11, dtype=dtype, requires_grad=True) if bias else None
+    target = torch.randint(11, shape)
+    target.view(-1)[4] = -100
+    return hidden, matrix, offset, target
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+def test_equals_the_loss_of_the_logits(reduction, options, bias):
+    hidden, matrix, offset, target = layer(shape=(5, 2), bias=bias)
+    inputs = [x for x in (hidden, matrix, offset) if x is not None]
+    found = linear_encouraging_loss(
+        hidden, matrix, target, linear_bias=offset, reduction=reduction, **options
+    )
+    with use("formula"):
+        logits = F.linear(hidden, matrix, offset).flatten(0, 1)
+        wanted = encouraging_loss(logits, target.flatten(), reduction=reduction, **options)
+    wanted = wanted.view(found.shape)
+    torch.testing.assert_close(found, wanted)
+    upstream = torch.randn(found.shape, dtype=found.dtype)
+    gradients = [torch.autograd.grad(loss, inputs, upstream) for loss in (found, wanted)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_tied_weights_and_frozen_parts():
+    hidden, matrix, _, target = layer()
+    tied = [linear_encouraging_loss(matrix[:10] * hidden, matrix, target)]
+    tied.append(encouraging_loss(F.linear(matrix[:10] * hidden, matrix), target))
+    torch.testing.assert_close(*(torch.autograd.grad(loss, matrix)[0] for loss in tied))
+    frozen = linear_encouraging_loss(hidden, matrix.detach(), target)
+    frozen.backward()
+    assert hidden.grad is not None
+    with torch.no_grad():
+        assert linear_encouraging_loss(hidden, matrix, target).item() == pytest.approx(frozen.item())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_narrow_dtypes(dtype):
+    hidden, matrix, offset, target = layer(dtype)
+    loss = linear_encouraging_loss(hidden, matrix, target, linear_bias=offset)
+    assert loss.dtype == torch.float32
+    loss.backward()
+    wide = [x.detach().double().requires_grad_() for x in (hidden, matrix, offset)]
+    exact = linear_encouraging_loss(wide[0], wide[1], target, linear_bias=wide[2])
+    exact.backward()
+    torch.testing.assert_close(loss.double(), exact, rtol=0.02, atol=0.02)
+    for narrow, x in zip((hidden, matrix, offset), wide):
+        assert narrow.grad.dtype == dtype
+        torch.testing.assert_close(narrow.grad.double(), x.grad, rtol=0.05, atol=0.02)
+
+
+def test_autocast():
+    hidden, matrix, offset, target = layer(torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_encouraging_loss(hidden, matrix, target, linear_bias=offset)
+    loss.backward()
+    assert loss.dtype == matrix.grad.dtype == torch.float32
+    torch.testing.assert_close(
+        loss, linear_encouraging_loss(hidden, matrix, target, linear_bias=offset), rtol=0.02, atol=0.02
+    )
+
+
+class LargestTensor(TorchDispatchMode):
+    """Records the number of elements of the largest tensor that any operation gives."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        for value in output if isinstance(output, (tuple, list)) else [output]:
+            if isinstance(value, torch.Tensor):
+                self.elements = max(self.elements, value.numel())
+        return output
+
+
+def test_the_logits_are_never_all_there(small_chunks):
+    if small_chunks == "formula":
+        pytest.skip("the formula needs them")
+    hidden, matrix, _, target = layer(shape=(200,))
+    with LargestTensor() as largest:
+        linear_encouraging_loss(hidden, matrix, target).backward()
+    assert largest.elements == hidden.numel() < 200 * 11
+
+
+def test_rows_at_a_time_is_as_documented(monkeypatch):
+    monkeypatch.undo()
+    assert linear_function.rows_at_a_time(100_000, 32_000) == 2**22 // 32_000
+    assert linear_function.rows_at_a_time(4096, 256_000) == 128
+    assert linear_function.rows_at_a_time(512, 256_000) == 32
+    assert linear_function.rows_at_a_time(0, 0) > 0
+
+
+def test_second_backward(small_chunks):
+    if small_chunks == "formula":
+        pytest.skip("the formula keeps its graph")
+    hidden, matrix, _, target = layer()
+    loss = linear_encouraging_loss(hidden, matrix, target)
+    torch.autograd.grad(loss, hidden, retain_graph=True)
+    with pytest.raises(RuntimeError, match="needs reduction='none'"):
+        torch.autograd.grad(loss, hidden)
+    rows = linear_encouraging_loss(hidden, matrix, target, reduction="none").sum()
+    first, second = (torch.autograd.grad(rows, hidden, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+def test_nothing_left_and_no_rows():
+    hidden, matrix, _, target = layer()
+    loss = linear_encouraging_loss(hidden, matrix, torch.full_like(target, -100))
+    loss.backward()
+    assert loss.item() == hidden.grad.abs().max().item() == 0
+    assert linear_encouraging_loss(hidden[:0], matrix, target[:0]).item() == 0
+
+
+class Sharded(torch.Tensor):
+    """Stands for DTensor: a tensor that is not all here."""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"linear_weight": torch.zeros(11, 5).double()}, "linear_weight must have shape (classes, 6)"),
+        ({"linear_weight": torch.zeros(0).double()}, "linear_weight must have shape (classes, 6)"),
+        ({"linear_weight": torch.zeros(11, 6).double().as_subclass(Sharded)}, "got Sharded: gather sharded"),
+        ({"linear_bias": torch.zeros(5).double()}, "linear_bias must have shape (11,), got (5,)"),
+        ({"target": torch.zeros(9).long()}, "target must be integer class indices of shape (10,)"),
+        ({"target": torch.full((10,), 11)}, "target must be a class index from 0 to 10"),
+        ({"weight": torch.ones(3)}, "weight must have one element for each of the 11 classes"),
+        ({"log_end": 2.0}, "log_end must be"),
+        ({"reduction": "all"}, "reduction must be one of"),
+    ],
+)
+def test_errors(change, message):
+    hidden, matrix, _, target = layer()
+    arguments = {"input": hidden, "linear_weight": matrix, "target": target, **change}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        linear_encouraging_loss(**arguments)
+
+
+def test_module():
+    torch.manual_seed(0)
+    module = LinearEncouragingLoss(6, 11, bias=True, label_smoothing=0.1, weight=torch.linspace(1, 2, 11))
+    hidden, target = torch.randn(10, 6), torch.randint(11, (10,))
+    wanted = encouraging_loss(module.linear(hidden), target, torch.linspace(1, 2, 11), label_smoothing=0.1)
+    torch.testing.assert_close(module(hidden, target), wanted)
+    assert set(module.state_dict()) == {"linear.weight", "linear.bias", "loss.weight"}
+    with pytest.raises(ValueError, match="log_end must be"):
+        LinearEncouragingLoss(6, 11, log_end=2.0)
