@@ -11,7 +11,7 @@ SOURCE ?= de
 
 DATA ?= digits
 
-.PHONY: help demo demo-detection test test-long test-classic lint clean
+.PHONY: help demo demo-detection bench test test-long test-classic lint clean
 
 help:
 	@echo 'make demo          train and compare CE and EL on real German-English text (SOURCE=fr for French)'
@@ -19,6 +19,7 @@ help:
 	@echo 'make test          environment, ruff, mypy and the tests that CI runs'
 	@echo 'make test-long     the tests that take minutes too'
 	@echo 'make test-classic  losses and criterion on official fairseq 0.12.2, Python 3.10, torch 2.2'
+	@echo 'make bench         time and memory of the losses and of training beside their peers (half an hour)'
 	@echo 'make clean         remove the environments and caches, not the results in demo/'
 
 $(VENV)/.installed: setup.py run_scripts/install_detectron2.sh
@@ -39,6 +40,11 @@ demo: $(VENV)/.installed
 
 demo-detection: $(VENV)/.installed
 	$(VENV)/bin/python -m el_plugins.detection.demo --data $(DATA)
+
+bench: $(VENV)/.installed
+	$(VENV)/bin/python -m benchmarks.losses
+	$(VENV)/bin/python -m benchmarks.training
+	$(VENV)/bin/python -m benchmarks.report
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

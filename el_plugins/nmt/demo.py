@@ -67,6 +67,12 @@ def train(system: str, data: Path, folder: Path, updates: int, seed: int) -> Non
         run([str(word) for word in command], folder / "train.log", watch, append=True)
 
 
+def build_corpus(corpus: Path, downloads: Path, language: str) -> None:
+    """Make the folder ``corpus`` from the wheels kept in ``downloads``, unless it is there."""
+    if not corpus.exists():
+        prepare(catalogues.corpus(catalogues.download(downloads, language), language), language, corpus)
+
+
 def evaluate(system: str, corpus: Path, folder: Path, language: str, sentences: int) -> dict[str, Any]:
     """Average the last checkpoints, validate and translate: figures on valid, output in generate.txt."""
     averaged = folder / "averaged.pt"
@@ -123,9 +129,7 @@ def demo(language: str, folder: Path, updates: int, seed: int) -> None:
     settings.update(optimisation=OPTIMISATION, systems=SYSTEMS, averaged=AVERAGED)
     check_settings(settings, folder)
     corpus = folder / "corpus"
-    if not corpus.exists():
-        wheels = catalogues.download(folder.parent / "downloads", language)
-        prepare(catalogues.corpus(wheels, language), language, corpus)
+    build_corpus(corpus, folder.parent / "downloads", language)
     references = (corpus / "text" / "test.en").read_text(encoding="utf-8").splitlines()
 
     rows: dict[str, dict[str, Any]] = {}

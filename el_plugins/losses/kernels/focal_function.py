@@ -21,21 +21,22 @@ class Focal(NamedTuple):
     halt_threshold: float
 
 
-def class_terms(x: Tensor, label: Tensor, settings: Focal) -> tuple[Tensor, Tensor]:
-    """Losses and gradients, (n, K) each, of logits ``x`` (n, K) against class indices ``label`` (n, 1).
+def class_terms(x: Tensor, label: Tensor, settings: Focal, summed: bool) -> tuple[Tensor, Tensor]:
+    """Losses, or their sum, and gradients (n, K) of logits ``x`` against class indices ``label`` (n, 1).
 
     K is background; a row with a negative label is exactly 0.
     """
     positive = label == torch.arange(x.size(1), device=x.device)
     kept = label >= 0
     losses, gradients = elements(single_precision(x).masked_fill(~kept, 0), positive, settings)
-    return losses.masked_fill(~kept, 0), gradients.masked_fill(~kept, 0).to(x.dtype)
+    losses = losses.masked_fill(~kept, 0)
+    return losses.sum() if summed else losses, gradients.masked_fill(~kept, 0).to(x.dtype)
 
 
-def dense_terms(x: Tensor, target: Tensor, settings: Focal) -> tuple[Tensor, Tensor]:
-    """Losses and gradients of logits ``x`` against ``target`` of 0 and 1 in the same shape."""
+def dense_terms(x: Tensor, target: Tensor, settings: Focal, summed: bool) -> tuple[Tensor, Tensor]:
+    """Losses, or their sum, and gradients of logits ``x`` against ``target`` of 0 and 1 in the same shape."""
     losses, gradients = elements(single_precision(x), target.bool(), settings)
-    return losses, gradients.to(x.dtype)
+    return losses.sum() if summed else losses, gradients.to(x.dtype)
 
 
 def elements(x: Tensor, positive: Tensor, settings: Focal) -> tuple[Tensor, Tensor]:
@@ -97,8 +98,8 @@ class FocalLoss(torch.autograd.Function):
         gradient = torch.empty_like(x)
         parts = []
         for part in chunk_rows(x, path):
-            losses, gradient[part] = function(x[part], target[part], settings)
-            parts.append(losses.sum() if summed else losses)
+            losses, gradient[part] = function(x[part], target[part], settings, summed)
+            parts.append(losses)
         ctx.gradient = gradient
         return torch.stack(parts).sum() if summed else torch.cat(parts)
 

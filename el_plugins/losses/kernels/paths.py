@@ -89,7 +89,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def refuse_second_order() -> None:
-    """Raise RuntimeError where backward is to be differentiated itself, which closed-form gradients are not."""
+    """Raise RuntimeError where backward is to be differentiated itself."""
     if torch.is_grad_enabled():  # in backward only with create_graph=True
         raise RuntimeError(
             "this loss is differentiable once: for second derivatives (create_graph=True) compute it inside "

@@ -1,0 +1,88 @@
+"""Time and memory of the losses beside their peers, into CSV: python -m benchmarks.losses."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import functools
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from benchmarks import peers
+from benchmarks.measure import compare
+from el_plugins.workflow.results import write_text
+
+SIZES = [(4096, 6632), (4096, 16240), (2048, 32000), (1024, 131072), (512, 256000)]
+WIDTHS = (512, 1024)
+SMOOTHING = (0.0, 0.1)
+ANCHORS = (2, 182_403, 80)  # two images of 800 x 1216
+
+
+def cases(device: str) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
+    """(kind, case, bytes of the logits, peers) of everything that is measured on ``device``."""
+    dtypes = [torch.float32] + [torch.bfloat16] * (device == "cuda")
+    for dtype in dtypes:
+        name = str(dtype).split(".")[1]
+        for count, classes in SIZES:
+            size = count * classes * dtype.itemsize
+            for epsilon in SMOOTHING:
+                case = f"{count}x{classes} {name} smoothing {epsilon}"
+                arguments = (count, classes, epsilon, dtype, device)
+                yield "rows", case, size, prepared(peers.rows, peers.ROWS, *arguments)
+            for width in WIDTHS:
+                case = f"{count}x{classes} D {width} {name} smoothing 0.1"
+                arguments = (count, classes, width, 0.1, dtype, device)
+                yield "linear", case, size, prepared(peers.linear, peers.LINEAR, *arguments)
+        images, anchors, classes = ANCHORS
+        size = images * anchors * classes * dtype.itemsize
+        case = f"{images}x{anchors}x{classes} {name}"
+        yield "focal", case, size, prepared(peers.focal, peers.FOCAL, *ANCHORS, dtype, device)
+
+
+def prepared(function: Any, names: Any, *arguments: Any) -> dict[str, Any]:
+    """``function`` with its arguments, for each name of a peer."""
+    return {name: functools.partial(function, name, *arguments) for name in names}
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.losses", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/losses.csv"))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu"
+    )
+    options = parser.parse_args()
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for kind, case, size, compared in tqdm(list(cases(options.device)), unit="case"):
+        measured = compare(compared, options.repeats, options.device)
+        first = next(iter(measured.values()))
+        for peer, figures in measured.items():
+            lines.append(
+                {
+                    "kind": kind,
+                    "case": case,
+                    "peer": peer,
+                    "milliseconds": round(1e3 * figures["seconds"], 2),
+                    "fastest": round(1e3 * figures["fastest"], 2),
+                    "slowest": round(1e3 * figures["slowest"], 2),
+                    "time ratio": round(figures["seconds"] / first["seconds"], 3),
+                    "memory MiB": round(figures["memory"] / 2**20, 1),
+                    "memory / logits": round(figures["memory"] / size, 3),
+                }
+            )
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+        write_text(options.output, text.getvalue())  # after each case, so that a stop loses one at most
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""Seconds and peak memory of one call, on CPU or CUDA."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+MEBIBYTE = 2**20
+
+
+def synchronize(device: str) -> None:
+    """Wait for the GPU, if that is the device."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak_memory(call: Callable[[], Any], device: str) -> float:
+    """Bytes that ``call`` needs at its peak beyond what is there before it (Linux, or CUDA)."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        return torch.cuda.max_memory_allocated() - before
+    Path("/proc/self/clear_refs").write_text("5")  # the peak of the resident set starts anew
+    before = resident("VmRSS")
+    call()
+    return max(resident("VmHWM") - before, 0)
+
+
+def resident(field: str) -> int:
+    """A field of this process' memory status, in bytes."""
+    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
+
+
+def compare(
+    peers: Mapping[str, Callable[[], Callable[[], Any]]], repeats: int, device: str
+) -> dict[str, dict[str, float]]:
+    """Time and memory of every peer, taken in turns so that a slow moment of the machine meets them all.
+
+    Args:
+        peers: by name, a function that makes fresh inputs and gives the call to measure.
+        repeats: rounds; one more before them is not counted.
+        device: ``cpu`` or ``cuda``.
+
+    Returns:
+        By name ``seconds`` (the median), ``fastest``, ``slowest`` and ``memory`` in bytes.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in peers}
+    memory: dict[str, list[float]] = {name: [] for name in peers}
+    for round_ in range(repeats + 1):
+        for name, prepare in peers.items():
+            torch.manual_seed(round_)
+            call = prepare()
+            synchronize(device)
+
+            def timed(call=call, name=name):
+                started = time.perf_counter()
+                call()
+                synchronize(device)
+                seconds[name].append(time.perf_counter() - started)
+
+            memory[name].append(peak_memory(timed, device))
+            del call, timed
+    return {
+        name: {
+            "seconds": statistics.median(seconds[name][1:]),
+            "fastest": min(seconds[name][1:]),
+            "slowest": max(seconds[name][1:]),
+            "memory": statistics.median(memory[name][1:]),
+        }
+        for name in peers
+    }

@@ -1,0 +1,96 @@
+"""The measured CSVs as Markdown and a chart: python -m benchmarks.report FOLDER."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import torch
+
+from el_plugins.workflow.results import write_text
+
+TITLES = {
+    "rows": "Encouraging loss beside cross-entropy",
+    "linear": "From hidden states: with the output layer's matrix product and all gradients",
+    "focal": "Halted focal loss at RetinaNet's size, two images of 800 x 1216",
+}
+DRAWN = ("fairseq LS-CE", "torch cross_entropy", "authors' EL", "EL", "EL in place", "EL, plain chunks")
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV."""
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def markdown(rows: Sequence[dict[str, str]]) -> str:
+    """Rows of a CSV as a table."""
+    names = [name for name in rows[0] if name != "kind"]
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    return "\n".join(lines + ["| " + " | ".join(row[name] for name in names) + " |" for row in rows])
+
+
+def draw(rows: Sequence[dict[str, str]], path: Path) -> None:
+    """Time and memory of the row losses against the number of classes, smoothed, in single precision."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    shown = [row for row in rows if row["kind"] == "rows" and row["case"].endswith("float32 smoothing 0.1")]
+    cases = list(dict.fromkeys(row["case"] for row in shown))
+    labels = [case.split()[0] for case in cases]
+    for axis, column in zip(axes, ("time ratio", "memory / logits")):
+        for peer in DRAWN:
+            values = {row["case"]: float(row[column]) for row in shown if row["peer"] == peer}
+            axis.plot(labels, [max(values[case], 0.01) for case in cases], "o-", label=peer)
+        axis.set(yscale="log", xlabel="tokens x vocabulary")
+        axis.grid(alpha=0.3)
+    axes[0].set(title="time, forward and backward, to fairseq LS-CE's")
+    axes[1].set(title="memory beyond the logits, in logits (0.01 and less as 0.01)")
+    axes[0].legend(fontsize=8)
+    temporary = path.with_name("chart.tmp.png")
+    figure.savefig(temporary, dpi=150)
+    plt.close(figure)
+    temporary.replace(path)
+
+
+def machine() -> str:
+    """What the figures were measured on."""
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    else:
+        cpu = Path("/proc/cpuinfo")
+        models = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if "model name" in line]
+        name = f"{len(models)} cores of {models[0]}" if models else platform.machine()
+    return f"{name}, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("benchmarks/results"))
+    folder = parser.parse_args().folder
+    rows = read(folder / "losses.csv")
+    parts = [
+        "# Benchmarks",
+        f"By `make bench` on {machine()}. Ratios are to the first peer of each case; times are medians in "
+        "milliseconds of forward and backward together; memory is the peak beyond the inputs.",
+        "![time and memory against the vocabulary](chart.png)",
+    ]
+    for kind, title in TITLES.items():
+        parts += [f"## {title}", markdown([row for row in rows if row["kind"] == kind])]
+    if (folder / "training.csv").exists():
+        parts += [
+            "## Whole trainings by fairseq-train, the demo's model",
+            markdown(read(folder / "training.csv")),
+        ]
+    draw(rows, folder / "chart.png")
+    write_text(folder / "README.md", "\n\n".join(parts) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""Words a second and peak memory of whole fairseq trainings: python -m benchmarks.training.
+
+The demo's model and corpus with fairseq's label_smoothed_cross_entropy and with encouraging loss, with and
+without the fused output layer; at the demo's vocabulary and at 32,000 entries, the dictionary filled up with
+words that do not occur. Trainings take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from el_plugins.nmt.demo import MODEL, OPTIMISATION, PLUGIN, build_corpus
+from el_plugins.nmt.training_log import training_line
+from el_plugins.workflow.commands import ENVIRONMENT, find_command
+from el_plugins.workflow.results import write_text
+
+SYSTEMS = {
+    "fairseq LS-CE": ["--criterion", "label_smoothed_cross_entropy"],
+    "EL": ["--criterion", "encouraging_ls"],
+    "EL, fused output layer": ["--criterion", "encouraging_ls", "--fused-output-layer"],
+}
+VOCABULARY = 32_000
+WARMED_UP = 8  # updates after which speed counts: allocators, and code that is compiled, are ready
+
+
+def enlarge(data: Path, folder: Path) -> Path:
+    """A copy of the binarised corpus whose dictionaries have :data:`VOCABULARY` entries."""
+    shutil.copytree(data, folder)
+    for path in folder.glob("dict.*.txt"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        missing = VOCABULARY - 4 - len(lines)  # fairseq adds four of its own
+        lines += [f"filler{number} 0" for number in range(missing)]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def train(system: str, data: Path, updates: int, cpu: bool) -> dict[str, float]:
+    """Words a second after warming up, and peak resident bytes, of one training."""
+    command = [
+        find_command("fairseq-train"),
+        data,
+        "--user-dir",
+        PLUGIN,
+        *SYSTEMS[system],
+        *MODEL,
+        *OPTIMISATION,
+    ]
+    command += [
+        "--max-update",
+        updates,
+        "--seed",
+        1,
+        "--log-format",
+        "json",
+        "--log-interval",
+        1,
+        "--no-save",
+    ]
+    command += ["--disable-validation", *(["--cpu"] if cpu else [])]
+    with tempfile.TemporaryFile("w+") as log:
+        process = subprocess.Popen(
+            [str(word) for word in command],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**ENVIRONMENT, **os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        log.seek(0)
+        lines = log.read().splitlines()
+    if status:
+        raise RuntimeError("\n".join([f"fairseq-train with {system} failed:", *lines[-15:]]))
+    steps = [figures for figures in map(training_line, lines) if "wps" in figures][WARMED_UP:]
+    words = [float(figures["wpb"]) for figures in steps]
+    seconds = [count / float(figures["wps"]) for count, figures in zip(words, steps)]
+    return {"words": sum(words) / sum(seconds), "memory": usage.ru_maxrss * 1024}
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/training.csv"))
+    parser.add_argument("--corpus", type=Path, default=Path("demo/de-en/corpus"), help="made if missing")
+    parser.add_argument("--updates", type=int, default=30)
+    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--cpu", action="store_true", help="even where there is a GPU")
+    options = parser.parse_args()
+    build_corpus(options.corpus, options.corpus.parents[1] / "downloads", "de")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        corpora = {
+            "demo": options.corpus / "bin",
+            str(VOCABULARY): enlarge(options.corpus / "bin", Path(folder, "large")),
+        }
+        runs = [(corpus, system) for corpus in corpora for _ in range(options.repeats) for system in SYSTEMS]
+        measured: dict[tuple[str, str], list[dict[str, float]]] = {run: [] for run in runs}
+        for corpus, system in tqdm(runs, unit="training"):
+            measured[corpus, system].append(train(system, corpora[corpus], options.updates, options.cpu))
+    text = io.StringIO()
+    lines: list[dict[str, Any]] = []
+    for (corpus, system), found in measured.items():
+        words = statistics.median(figures["words"] for figures in found)
+        memory = statistics.median(figures["memory"] for figures in found)
+        base = measured[corpus, next(iter(SYSTEMS))]
+        lines.append(
+            {
+                "vocabulary": corpus,
+                "system": system,
+                "words/s": round(words),
+                "slowest": round(min(figures["words"] for figures in found)),
+                "fastest": round(max(figures["words"] for figures in found)),
+                "speed ratio": round(words / statistics.median(figures["words"] for figures in base), 3),
+                "peak MiB": round(memory / 2**20),
+                "memory ratio": round(memory / statistics.median(figures["memory"] for figures in base), 3),
+            }
+        )
+    writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    write_text(options.output, text.getvalue())
+
+
+if __name__ == "__main__":
+    main()
