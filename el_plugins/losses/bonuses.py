@@ -86,7 +86,7 @@ class Bonus:
         return self.weight * self._value(log_p, log_1mp)
 
     def _value(self, log_p: Tensor, log_1mp: Tensor) -> Tensor:
-        if self.name == "none" or self.weight == 0:
+        if self.is_nothing:
             return torch.zeros_like(log_p)
         if self.name == "log":
             if self.log_end == 1:
@@ -114,7 +114,7 @@ class Bonus:
             rest: ``(1 - p) / scale``, which keeps its digits where 1-p is too small to hold.
             scale: a positive factor; the result is finite for a finite ``1 / rest``.
         """
-        if self.name == "none" or self.weight == 0:
+        if self.is_nothing:
             return torch.zeros_like(p)
         if self.name == "log":
             if self.log_end < 1:
@@ -126,6 +126,11 @@ class Bonus:
         start = BONUSES_WITH_START[self.name] if self.start is None else self.start
         value = p / rest if self.name == "aggressive" else scale * self.exponent * p**self.exponent
         return self.weight * torch.where(p > start, value, torch.zeros_like(value))
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether the loss is plain cross-entropy."""
+        return self.name == "none" or self.weight == 0
 
     @property
     def is_log_below_half(self) -> bool:

@@ -93,7 +93,7 @@ class FocalLoss(torch.autograd.Function):
         ``target`` is (n, 1) class indices if ``is_classes``, else (n, K) of 0 and 1.
         """
         function = class_terms if is_classes else dense_terms
-        if path == "compiled":
+        if path in ("compiled", "triton"):
             function = compiled(function)
         gradient = torch.empty_like(x)
         parts = []

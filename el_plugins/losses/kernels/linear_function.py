@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from el_plugins.losses.kernels import rows
-from el_plugins.losses.kernels.paths import chunk_rows, compiled, refuse_second_order
+from el_plugins.losses.kernels.paths import chunk_rows, refuse_second_order
+from el_plugins.losses.kernels.row_function import implementation
 
 ELEMENTS = 2**22  # logits at a time: 16 MiB in fp32
 
@@ -52,7 +53,7 @@ class LinearRowLosses(torch.autograd.Function):
             target: (N), class indices within range.
             kept: (N), bool; the others give exactly 0.
             terms: see :class:`~el_plugins.losses.kernels.rows.Terms`.
-            path: ``chunks`` or ``compiled``.
+            path: ``chunks``, ``compiled`` or ``triton``.
             summed: give the sum.
         """
         ctx.terms, ctx.path, ctx.summed = terms, path, summed
@@ -102,8 +103,7 @@ def walk(
 
     The gradients of matrix and bias are summed in float32 where they are narrower, and rounded once.
     """
-    find = compiled(rows.losses) if path == "compiled" else rows.losses
-    differentiate = compiled(rows.gradient) if path == "compiled" else rows.gradient
+    find, differentiate = implementation(path, input.dtype, terms)
     wide = torch.promote_types(input.dtype, torch.float32)
     d_input = torch.empty_like(input) if wanted[0] else None
     d_matrix = torch.zeros_like(matrix, dtype=wide) if wanted[1] else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import torch
 
 from el_plugins.losses.checks import check_choice, is_compiling
 
-PATHS = ("auto", "formula", "chunks", "compiled")
+PATHS = ("auto", "formula", "chunks", "compiled", "triton")
 # Under it the seconds that compiling takes, once for every kind of call, are not won back soon.
 WORTH_COMPILING = 2**22  # elements
 
@@ -32,9 +33,13 @@ def use(path: str) -> Iterator[None]:
     ============  ===================================================================================
     path          what computes losses and gradients
     ============  ===================================================================================
-    ``auto``      ``compiled`` on CPU for large inputs where a C++ compiler is found, else ``chunks``
+    ``auto``      ``compiled`` on CPU for large inputs where a C++ compiler is found, ``triton`` on CUDA
+                  where it is installed, else ``chunks``
     ``chunks``    closed-form gradients by plain torch operations, some rows at a time
     ``compiled``  the same through ``torch.compile``; ``chunks`` where that fails
+    ``triton``    the rows' sums and gradients by Triton kernels, halted focal loss as ``compiled``;
+                  ``chunks`` where that fails, in double precision, and for weighted or other than log
+                  bonuses with label smoothing
     ``formula``   the formula by autograd: slow and large, but differentiable twice and vmap-able
     ============  ===================================================================================
 
@@ -53,11 +58,13 @@ def use(path: str) -> Iterator[None]:
 
 
 def chosen(x: torch.Tensor, elements: int | None = None) -> str:
-    """The path for ``x`` of as many ``elements``: one of ``formula``, ``chunks``, ``compiled``."""
+    """The path for ``x`` of as many ``elements``: one of :data:`PATHS` but ``auto``."""
     if is_compiling():  # the caller's graph takes the formula in, and fuses it
         return "formula"
     if _chosen != "auto":
         return _chosen
+    if x.is_cuda and importlib.util.find_spec("triton"):
+        return "triton"
     large = (x.numel() if elements is None else elements) >= WORTH_COMPILING
     if x.device.type == "cpu" and large and can_compile():
         return "compiled"
@@ -73,17 +80,23 @@ def can_compile() -> bool:
 @functools.lru_cache(maxsize=None)
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` through torch.compile for any sizes, or as it is where that fails."""
-    fast = torch.compile(function, dynamic=True)
+    return guarded(torch.compile(function, dynamic=True), function)
+
+
+@functools.lru_cache(maxsize=None)
+def guarded(fast: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """``fast``, or once that has failed, for good ``function``, which does the same."""
 
     def call(*arguments: Any) -> Any:
         nonlocal fast
+        if fast is function:
+            return function(*arguments)
         try:
             return fast(*arguments)
         except Exception:
-            if fast is function:
-                raise
+            result = function(*arguments)  # what fails here too is the caller's
             fast = function
-            return function(*arguments)
+            return result
 
     return call
 
@@ -99,6 +112,6 @@ def refuse_second_order() -> None:
 
 def chunk_rows(x: torch.Tensor, path: str) -> list[slice]:
     """Slices of the rows of ``x`` for ``path``; one empty slice for no rows."""
-    elements = CHUNKS[path] if x.device.type == "cpu" else CHUNK_ON_GPU
+    elements = CHUNKS.get(path, CHUNK_ON_GPU) if x.device.type == "cpu" else CHUNK_ON_GPU
     step = max(elements // max(x.size(1), 1), 1)
     return [slice(start, start + step) for start in range(0, max(len(x), 1), step)]

@@ -8,7 +8,19 @@ import torch
 from torch import Tensor
 
 from el_plugins.losses.kernels import rows
-from el_plugins.losses.kernels.paths import chunk_rows, compiled, refuse_second_order
+from el_plugins.losses.kernels.paths import chunk_rows, compiled, guarded, refuse_second_order
+
+
+def implementation(path: str, dtype: torch.dtype, terms: rows.Terms) -> tuple[Any, Any]:
+    """The functions that do the work of ``rows.losses`` and ``rows.gradient`` on ``path``."""
+    if path == "compiled":
+        return compiled(rows.losses), compiled(rows.gradient)
+    if path == "triton":
+        from el_plugins.losses.kernels import triton_rows  # not everyone has Triton
+
+        if triton_rows.supports(dtype, terms):
+            return guarded(triton_rows.losses, rows.losses), guarded(triton_rows.gradient, rows.gradient)
+    return rows.losses, rows.gradient
 
 
 class RowLosses(torch.autograd.Function):
@@ -30,10 +42,10 @@ class RowLosses(torch.autograd.Function):
             target: (N), class indices within range.
             kept: (N), bool; the others give exactly 0.
             terms: see :class:`~el_plugins.losses.kernels.rows.Terms`.
-            path: ``chunks`` or ``compiled``.
+            path: ``chunks``, ``compiled`` or ``triton``.
             inplace: let backward overwrite ``logits``.
         """
-        function = compiled(rows.losses) if path == "compiled" else rows.losses
+        function, _ = implementation(path, logits.dtype, terms)
         target, kept = target.unsqueeze(1), kept.unsqueeze(1)
         found = [function(logits[c], target[c], kept[c], terms) for c in chunk_rows(logits, path)]
         losses, log_p, states = zip(*found)
@@ -49,7 +61,7 @@ class RowLosses(torch.autograd.Function):
         """The logits' gradient in their dtype."""
         refuse_second_order()
         logits, target, kept, *values = ctx.saved_tensors
-        function = compiled(rows.gradient) if ctx.path == "compiled" else rows.gradient
+        _, function = implementation(ctx.path, logits.dtype, ctx.terms)
         upstream = upstream.unsqueeze(1)
         output = logits.detach() if ctx.inplace else torch.empty_like(logits)
         for c in chunk_rows(logits, ctx.path):

@@ -17,8 +17,6 @@ from torch import Tensor
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.checks import is_compiling, single_precision
 
-FOLDS = 5  # 2**5 factors of at least 1/2 multiply without underflow
-
 
 class Terms(NamedTuple):
     """What is the same for every row: q of the target and of every other class, class weights, the bonus."""
@@ -40,6 +38,19 @@ class RowState(NamedTuple):
     at_target: Tensor
 
 
+class Extremes(NamedTuple):
+    """The two largest logits of each row and what lies beside the top one, (n, 1) each."""
+
+    top: Tensor
+    top_class: Tensor
+    second: Tensor  # the largest logit beside the top class; -inf where there is none
+    total: Tensor  # sum of exp(z - second) beside the top class
+
+    def settled(self) -> Extremes:
+        """With the top one for ``second`` where no class is left beside it."""
+        return self._replace(second=torch.where(self.second == -torch.inf, self.top, self.second))
+
+
 def losses(z: Tensor, target: Tensor, kept: Tensor, terms: Terms) -> tuple[Tensor, Tensor, RowState]:
     """Loss of each row, and the state from which :func:`gradient` goes on.
 
@@ -52,26 +63,52 @@ def losses(z: Tensor, target: Tensor, kept: Tensor, terms: Terms) -> tuple[Tenso
     Returns:
         (n, 1) losses, NaN where the largest logit is not finite, (n, 1) log p of the targets, and the state.
     """
-    bonus = terms.bonus
     z = single_precision(z).masked_fill(~kept, 0)
     top, top_class = z.max(dim=1, keepdim=True)
     others = fill(z, top_class, -torch.inf)
-    second = others.amax(dim=1, keepdim=True)
-    alone = second == -torch.inf  # no other class left: the bonus is 0
-    second = torch.where(alone, top, second)
-    distance = others - second
+    found = Extremes(top, top_class, others.amax(dim=1, keepdim=True), top).settled()
+    distance = others - found.second
     e = distance.exp()
-    total = e.sum(dim=1, keepdim=True)
-    odds = total.log() + (second - top)
-    log_top, log_rest = F.logsigmoid(-odds), F.logsigmoid(odds)
-    log_scale = second - top + log_top
-    p_top, scale = log_top.exp(), log_scale.exp()
+    found = found._replace(total=e.sum(dim=1, keepdim=True))
+    sums = sums_beside_top(distance, e, found, terms) if terms.elsewhere else None
+    return finish(found, z.gather(1, target), target, kept, sums, terms)
+
+
+def scales(found: Extremes) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """log(scale), scale, and log p and log(1-p) of the top class: (n, 1) each."""
+    odds = found.total.log() + (found.second - found.top)
+    log_top = F.logsigmoid(-odds)
+    log_scale = found.second - found.top + log_top
+    return log_scale, log_scale.exp(), log_top, F.logsigmoid(odds)
+
+
+def finish(
+    found: Extremes,
+    z_target: Tensor,
+    target: Tensor,
+    kept: Tensor,
+    sums: tuple[Tensor, Tensor] | None,
+    terms: Terms,
+) -> tuple[Tensor, Tensor, RowState]:
+    """What :func:`losses` returns, from figures of each row alone: (n, 1) each.
+
+    Args:
+        found: the row's extremes, settled.
+        z_target: the target's logit.
+        target, kept, terms: as in :func:`losses`.
+        sums: see :func:`sums_beside_top`; None for a target that is not smoothed.
+    """
+    bonus = terms.bonus
+    top, top_class, second, total = found
+    alone = total == 0  # no class beside the top one, or none that counts: the bonus is 0
+    log_scale, scale, log_top, log_rest = scales(found)
+    p_top = log_top.exp()
     # The gain 1 - w p b'(p) of the top class, times scale: finite where the gain is not.
     gain_top = (scale + bonus.pull(p_top, total, scale)).masked_fill(alone, 0)
     term_top = bonus(log_top, log_rest.masked_fill(alone, 0)).masked_fill(alone, 0) - log_top
 
     on_top = target == top_class
-    e_target = (z.gather(1, target) - second).masked_fill(on_top, 0)
+    e_target = (z_target - second).masked_fill(on_top, 0)
     log_p = e_target + log_scale
     e_target = e_target.exp()
     p = (e_target * scale).masked_fill(on_top, 0)
@@ -82,59 +119,49 @@ def losses(z: Tensor, target: Tensor, kept: Tensor, terms: Terms) -> tuple[Tenso
     loss = extra * term
     share_top = extra.masked_fill(~on_top, 0)
     rest = (extra * gain).masked_fill(on_top, 0)
-    if terms.elsewhere:
+    if sums is not None:
         weight_top = 1.0 if terms.weight is None else terms.weight[top_class]
-        sum_terms, sum_gains = sums_beside_top(distance, e, log_scale, scale, top_class, terms)
-        loss = loss + terms.elsewhere * (sum_terms + weight_top * term_top)
+        loss = loss + terms.elsewhere * (sums[0] + weight_top * term_top)
         share_top = share_top + terms.elsewhere * weight_top
-        rest = rest + terms.elsewhere * sum_gains
+        rest = rest + terms.elsewhere * sums[1]
     slope = scale * rest + share_top * gain_top
     at_top = p_top * rest - share_top * total * gain_top
-    if terms.elsewhere:
+    if sums is not None:
         at_target = e_target * slope - (extra + terms.elsewhere * factor) * gain
     else:
         at_target = extra * gain * (p - 1)
     at_target = torch.where(on_top, at_top, at_target)
-    finite = torch.where(top.isfinite(), 1.0, torch.nan).to(z.dtype)
+    finite = torch.where(top.isfinite(), 1.0, torch.nan).to(top.dtype)
     state = RowState(top_class, second, scale, slope * finite, at_top * finite, at_target * finite)
     log_p = torch.where(on_top, log_top, log_p).masked_fill(~kept, 0)
     return (loss * finite).masked_fill(~kept, 0), log_p, state
 
 
-def sums_beside_top(
-    distance: Tensor, e: Tensor, log_scale: Tensor, scale: Tensor, top_class: Tensor, terms: Terms
-) -> tuple[Tensor, Tensor]:
+def sums_beside_top(distance: Tensor, e: Tensor, found: Extremes, terms: Terms) -> tuple[Tensor, Tensor]:
     """Weighted sums of -log p + w b(p), and of gains, over the classes beside the top one: (n, 1) each."""
     bonus = terms.bonus
+    log_scale, scale, _, _ = scales(found)
     p = e * scale
     if terms.weight is None and bonus.is_log_below_half:
         rest = 1 - p
-        count = p.size(1) - 1
-        cross_entropies = -fill(distance, top_class, 0).sum(1, keepdim=True) - count * log_scale
-        return (
-            cross_entropies + bonus.weight * sum_of_logs(rest),
-            count + bonus.weight * (p / rest).sum(1, keepdim=True),
-        )
+        distances = fill(distance, found.top_class, 0).sum(1, keepdim=True)
+        # Probabilities of at most 1/2 that sum to at most 1: the product stays above 1/4.
+        log_rest = rest.prod(1, keepdim=True).log()
+        return plain_sums(distances, log_rest, (p / rest).sum(1, keepdim=True), p.size(1), log_scale, bonus)
     log_p = distance + log_scale
     values, gains = bonus(log_p, (-p).log1p()) - log_p, 1 + bonus.pull(p, 1 - p)
     if terms.weight is not None:
         values, gains = values * terms.weight, gains * terms.weight
-    return tuple(fill(x, top_class, 0).sum(1, keepdim=True) for x in (values, gains))  # type: ignore[return-value]
+    return tuple(fill(x, found.top_class, 0).sum(1, keepdim=True) for x in (values, gains))  # type: ignore[return-value]
 
 
-def sum_of_logs(factors: Tensor) -> Tensor:
-    """Sum over dim 1 of the logarithms of (n, V) ``factors`` from 1/2 to 1, with one logarithm for many."""
-    if is_compiling():  # a vectorised logarithm is cheaper than another pass
-        return factors.log().sum(1, keepdim=True)
-    for _ in range(FOLDS):
-        half = factors.size(1) // 2
-        if half == 0:
-            break
-        product = factors[:, :half] * factors[:, half : 2 * half]
-        if factors.size(1) % 2:
-            product[:, :1] *= factors[:, -1:]
-        factors = product
-    return factors.log().sum(1, keepdim=True)
+def plain_sums(
+    distances: Tensor, log_rest: Tensor, pulls: Tensor, classes: int, log_scale: Tensor, bonus: Bonus
+) -> tuple[Tensor, Tensor]:
+    """:func:`sums_beside_top` of an unweighted log bonus, from the sums of z - second, log(1-p), p/(1-p)."""
+    weight = bonus.weight if bonus.is_log_below_half else 0.0
+    count = classes - 1
+    return weight * log_rest - distances - count * log_scale, count + weight * pulls
 
 
 def gradient(

@@ -178,7 +178,5 @@ def test_choice_of_path():
         with use("chunks"):
             assert paths.chosen(large) == "chunks"
         assert paths.chosen(large) == "formula"
-    with pytest.raises(
-        ValueError, match="path must be one of auto, formula, chunks, compiled, got 'fast'"
-    ), use("fast"):
+    with pytest.raises(ValueError, match=r"path must be one of auto, .* got 'fast'"), use("fast"):
         pass

@@ -1,0 +1,18 @@
+"""Runs the Triton cases on a GPU, or in Triton's interpreter, which must be chosen before Python starts."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from commands import REPOSITORY, run
+
+pytest.importorskip("triton")
+
+
+def test_triton_cases():
+    cases = Path(__file__).with_name("triton_cases.py")
+    environment = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
+    paths = f"pythonpath=. tests tests/losses {cases.parent}"
+    output = run(sys.executable, "-m", "pytest", "-q", "-o", paths, cases, cwd=REPOSITORY, env=environment)
+    assert " passed" in output
