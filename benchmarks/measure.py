@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import statistics
 import time
@@ -22,6 +23,7 @@ def synchronize(device: str) -> None:
 
 def peak_memory(call: Callable[[], Any], device: str) -> float:
     """Bytes that ``call`` needs at its peak beyond what is there before it (Linux, or CUDA)."""
+    gc.collect()
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
