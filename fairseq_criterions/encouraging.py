@@ -14,8 +14,9 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 
 from el_plugins.losses.bonuses import BONUSES, Bonus
-from el_plugins.losses.encouraging import check_options, fused_row_losses
+from el_plugins.losses.encouraging import check_options
 from el_plugins.losses.linear import linear_row_losses
+from el_plugins.losses.rows import fused_row_losses
 from fairseq_criterions.outputs import AsFeatures, AsLogits, may_overwrite, output_projection
 
 

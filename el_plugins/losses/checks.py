@@ -101,6 +101,33 @@ def check_values(allowed: Callable[[Tensor], Tensor], values: Tensor, wanted: st
         raise ValueError(f"{wanted}, got {values[wrong][0].item()}")
 
 
+def check_targets(target: Tensor, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Flat class indices within range, 0 for ignored ones, and which are not ignored: (N) each.
+
+    Raises:
+        ValueError: an index out of range, where values are read.
+    """
+    rows = target.reshape(-1).long()
+    check_values(
+        lambda t: ((t >= 0) & (t < classes)) | (t == ignore_index),
+        rows,
+        f"target must be a class index from 0 to {classes - 1} or ignore_index={ignore_index}",
+    )
+    kept = rows != ignore_index
+    return rows.masked_fill(~kept, 0), kept
+
+
+def check_weight(weight: Tensor | None, classes: int) -> None:
+    """Raise ValueError unless ``weight`` is None or one floating factor for each class."""
+    if weight is not None:
+        check_floating("weight", weight)
+        if weight.shape != (classes,):
+            raise ValueError(
+                f"weight must have one element for each of the {classes} classes, "
+                f"got shape {tuple(weight.shape)}"
+            )
+
+
 def single_precision(x: Tensor) -> Tensor:
     """``x`` in float32 if its dtype is narrower, else as it is; the gradient is rounded back once."""
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.checks import (
     REDUCTIONS,
     check_choice,
-    check_floating,
     check_number,
-    check_values,
+    check_targets,
+    check_weight,
     class_layout,
-    keep_nonfinite,
     reduce,
-    single_precision,
 )
-from el_plugins.losses.kernels import paths
-from el_plugins.losses.kernels.row_function import RowLosses
-from el_plugins.losses.kernels.rows import Terms
-
-SMOOTHINGS = ("uniform", "fairseq")
+from el_plugins.losses.formula import SMOOTHINGS
+from el_plugins.losses.rows import fused_row_losses
 
 
 def encouraging_loss(
@@ -92,139 +85,11 @@ def encouraging_loss(
     return reduce(losses, reduction, count.sum())
 
 
-def fused_row_losses(
-    logits: Tensor,
-    target: Tensor,
-    kept: Tensor,
-    weight: Tensor | None,
-    label_smoothing: float,
-    smoothing: str,
-    bonus: Bonus,
-    inplace: bool,
-) -> tuple[Tensor, Tensor]:
-    """:func:`row_losses` by the path that :mod:`~el_plugins.losses.kernels.paths` chooses.
-
-    Returns:
-        Losses, (N), and log p of the targets, (N), without a gradient; 0 for rows that are not kept.
-    """
-    path = paths.chosen(logits)
-    if path == "formula":
-        losses = row_losses(logits, target, kept, weight, label_smoothing, smoothing, bonus)
-        z = single_precision(logits.detach()).masked_fill(~kept.unsqueeze(1), 0)
-        log_p = z.gather(1, target.unsqueeze(1)).squeeze(1) - z.logsumexp(dim=1)
-        return losses, log_p.masked_fill(~kept, 0)
-    terms = row_terms(weight, label_smoothing, smoothing, bonus, logits.size(1), logits.dtype)
-    return RowLosses.apply(logits, target, kept, terms, path, inplace)
-
-
-def row_terms(
-    weight: Tensor | None,
-    label_smoothing: float,
-    smoothing: str,
-    bonus: Bonus,
-    classes: int,
-    dtype: torch.dtype,
-) -> Terms:
-    """What the kernels take of the options, for logits of ``dtype``."""
-    on_target, elsewhere = smoothed_target(label_smoothing, smoothing, classes)
-    if weight is not None:
-        weight = weight.to(torch.promote_types(dtype, torch.float32))
-    return Terms(on_target, elsewhere if label_smoothing else 0.0, weight, bonus)
-
-
-def row_losses(
-    logits: Tensor,
-    target: Tensor,
-    kept: Tensor,
-    weight: Tensor | None,
-    label_smoothing: float,
-    smoothing: str,
-    bonus: Bonus,
-) -> Tensor:
-    """Loss of each row, by differentiable torch operations: the formula, and the kernels' oracle.
-
-    Args:
-        logits: (N, V), any float dtype.
-        target: (N), class indices within range, ignored rows too.
-        kept: (N), bool; a row that is not kept gives exactly 0 loss and gradient, even from NaN.
-        weight: (V) or None.
-        label_smoothing, smoothing, bonus: as in :func:`encouraging_loss`.
-
-    Returns:
-        (N), float32 or float64.
-    """
-    z = single_precision(logits).masked_fill(~kept.unsqueeze(1), 0)
-    target = target.unsqueeze(1)
-    top, top_class = z.max(dim=1, keepdim=True)
-    is_top = torch.arange(z.size(1), device=z.device) == top_class
-
-    # Everything follows from the log-odds against the top class, log((1-p)/p), taken from the *other*
-    # classes relative to their own maximum: no digit of 1-p is lost however close p comes to 1.
-    others = z.masked_fill(is_top, -torch.inf)
-    alone = (others == -torch.inf).all(dim=1, keepdim=True)  # no other class left: the bonus is 0
-    others = others.masked_fill(alone, 0)
-    second = others.detach().amax(dim=1, keepdim=True)
-    odds = (others - second).logsumexp(dim=1, keepdim=True) + (second - top)
-    odds = odds.masked_fill(alone, -torch.inf)
-    log_p = (z - top) + F.logsigmoid(-odds)
-
-    def class_terms(log_p: Tensor, is_top: Tensor) -> Tensor:
-        top_log_1mp = F.logsigmoid(odds.masked_fill(alone, 0))
-        # Every class but the top one has p <= 1/2, where log1p is safe.
-        log_1mp = torch.where(is_top, top_log_1mp, (-log_p.masked_fill(is_top, -torch.inf).exp()).log1p())
-        return bonus(log_p, log_1mp).masked_fill(alone, 0) - log_p
-
-    loss = class_terms(log_p.gather(1, target), target == top_class).squeeze(1)
-    if weight is not None:
-        weight = weight.to(z.dtype)
-        loss = loss * weight[target.squeeze(1)]
-    if label_smoothing > 0:
-        on_target, elsewhere = smoothed_target(label_smoothing, smoothing, z.size(1))
-        terms = class_terms(log_p, is_top)
-        terms = terms if weight is None else terms * weight
-        loss = (on_target - elsewhere) * loss + elsewhere * terms.sum(dim=1)
-    return keep_nonfinite(loss, top.squeeze(1).isfinite()).masked_fill(~kept, 0)
-
-
-def smoothed_target(epsilon: float, smoothing: str, classes: int) -> tuple[float, float]:
-    """(q_y, q_j for j != y) of a target smoothed by ``epsilon`` over ``classes`` classes."""
-    if smoothing == "uniform":
-        return 1 - epsilon + epsilon / classes, epsilon / classes
-    return 1 - epsilon, epsilon / max(classes - 1, 1)
-
-
 def check_options(reduction: str, label_smoothing: float, smoothing: str) -> None:
     """Raise ValueError for an unknown reduction or smoothing, or an epsilon outside [0, 1]."""
     check_choice("reduction", reduction, REDUCTIONS)
     check_choice("smoothing", smoothing, SMOOTHINGS)
     check_number("label_smoothing", label_smoothing, low=0.0, high=1.0)
-
-
-def check_targets(target: Tensor, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Flat class indices within range, 0 for ignored ones, and which are not ignored: (N) each.
-
-    Raises:
-        ValueError: an index out of range, where values are read.
-    """
-    rows = target.reshape(-1).long()
-    check_values(
-        lambda t: ((t >= 0) & (t < classes)) | (t == ignore_index),
-        rows,
-        f"target must be a class index from 0 to {classes - 1} or ignore_index={ignore_index}",
-    )
-    kept = rows != ignore_index
-    return rows.masked_fill(~kept, 0), kept
-
-
-def check_weight(weight: Tensor | None, classes: int) -> None:
-    """Raise ValueError unless ``weight`` is None or one floating factor for each class."""
-    if weight is not None:
-        check_floating("weight", weight)
-        if weight.shape != (classes,):
-            raise ValueError(
-                f"weight must have one element for each of the {classes} classes, "
-                f"got shape {tuple(weight.shape)}"
-            )
 
 
 class EncouragingLoss(nn.Module):

@@ -9,17 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.checks import check_floating, reduce
-from el_plugins.losses.encouraging import (
-    EncouragingLoss,
-    check_options,
-    check_targets,
-    check_weight,
-    fused_row_losses,
-    row_terms,
-)
+from el_plugins.losses.checks import check_floating, check_targets, check_weight, reduce
+from el_plugins.losses.encouraging import EncouragingLoss, check_options
 from el_plugins.losses.kernels import paths
 from el_plugins.losses.kernels.linear_function import LinearRowLosses
+from el_plugins.losses.rows import fused_row_losses, row_terms
 
 
 def linear_encouraging_loss(

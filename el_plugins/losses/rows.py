@@ -1,0 +1,53 @@
+"""Encouraging loss of each row by the implementation that is chosen: the formula, or a kernel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from el_plugins.losses.bonuses import Bonus
+from el_plugins.losses.checks import single_precision
+from el_plugins.losses.formula import row_losses, smoothed_target
+from el_plugins.losses.kernels import paths
+from el_plugins.losses.kernels.row_function import RowLosses
+from el_plugins.losses.kernels.rows import Terms
+
+
+def fused_row_losses(
+    logits: Tensor,
+    target: Tensor,
+    kept: Tensor,
+    weight: Tensor | None,
+    label_smoothing: float,
+    smoothing: str,
+    bonus: Bonus,
+    inplace: bool,
+) -> tuple[Tensor, Tensor]:
+    """:func:`row_losses` by the path that :mod:`~el_plugins.losses.kernels.paths` chooses.
+
+    Returns:
+        Losses, (N), and log p of the targets, (N), without a gradient; 0 for rows that are not kept.
+    """
+    path = paths.chosen(logits)
+    if path == "formula":
+        losses = row_losses(logits, target, kept, weight, label_smoothing, smoothing, bonus)
+        z = single_precision(logits.detach()).masked_fill(~kept.unsqueeze(1), 0)
+        log_p = z.gather(1, target.unsqueeze(1)).squeeze(1) - z.logsumexp(dim=1)
+        return losses, log_p.masked_fill(~kept, 0)
+    terms = row_terms(weight, label_smoothing, smoothing, bonus, logits.size(1), logits.dtype)
+    return RowLosses.apply(logits, target, kept, terms, path, inplace)
+
+
+def row_terms(
+    weight: Tensor | None,
+    label_smoothing: float,
+    smoothing: str,
+    bonus: Bonus,
+    classes: int,
+    dtype: torch.dtype,
+) -> Terms:
+    """What the kernels take of the options, for logits of ``dtype``."""
+    on_target, elsewhere = smoothed_target(label_smoothing, smoothing, classes)
+    if weight is not None:
+        weight = weight.to(torch.promote_types(dtype, torch.float32))
+    return Terms(on_target, elsewhere if label_smoothing else 0.0, weight, bonus)
