@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from el_plugins.nmt.demo import MODEL, OPTIMISATION, PLUGIN, build_corpus
 from el_plugins.nmt.training_log import training_line
-from el_plugins.workflow.commands import ENVIRONMENT, find_command
+from el_plugins.workflow.commands import find_command
 from el_plugins.workflow.results import write_text
 
 SYSTEMS = {
@@ -73,7 +73,7 @@ def train(system: str, data: Path, updates: int, cpu: bool) -> dict[str, float]:
             [str(word) for word in command],
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**ENVIRONMENT, **os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONUNBUFFERED": "1"},
         )
         _, status, usage = os.wait4(process.pid, 0)
         log.seek(0)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from el_plugins.losses.kernels import rows
 from el_plugins.losses.kernels.paths import chunk_rows, refuse_second_order
-from el_plugins.losses.kernels.row_function import implementation
+from el_plugins.losses.kernels.row_function import find_gradient, find_losses
 
 ELEMENTS = 2**22  # logits at a time: 16 MiB in fp32
 
@@ -103,7 +103,6 @@ def walk(
 
     The gradients of matrix and bias are summed in float32 where they are narrower, and rounded once.
     """
-    find, differentiate = implementation(path, input.dtype, terms)
     wide = torch.promote_types(input.dtype, torch.float32)
     d_input = torch.empty_like(input) if wanted[0] else None
     d_matrix = torch.zeros_like(matrix, dtype=wide) if wanted[1] else None
@@ -114,11 +113,11 @@ def walk(
         logits = F.linear(input[here], matrix, bias)
         for part in chunk_rows(logits, path):
             z, t, k = logits[part], target[here][part], kept[here][part]
-            loss, log_p, state = find(z, t, k, terms)
+            loss, log_p, state = find_losses(path, z, t, k, terms)
             losses.append(loss)
             all_log_p.append(log_p)
             if upstream is not None:
-                logits[part] = differentiate(z, t, k, terms, state, upstream[here][part])
+                logits[part] = find_gradient(path, z, t, k, terms, state, upstream[here][part])
         if upstream is None:
             continue
         if d_input is not None:

@@ -11,16 +11,47 @@ from el_plugins.losses.kernels import rows
 from el_plugins.losses.kernels.paths import chunk_rows, compiled, guarded, refuse_second_order
 
 
-def implementation(path: str, dtype: torch.dtype, terms: rows.Terms) -> tuple[Any, Any]:
-    """The functions that do the work of ``rows.losses`` and ``rows.gradient`` on ``path``."""
-    if path == "compiled":
-        return compiled(rows.losses), compiled(rows.gradient)
+def find_losses(
+    path: str, logits: Tensor, target: Tensor, kept: Tensor, terms: rows.Terms
+) -> tuple[Tensor, Tensor, rows.RowState]:
+    """Losses, log p of the targets and the state of some rows by ``path``: see :func:`rows.losses`."""
     if path == "triton":
         from el_plugins.losses.kernels import triton_rows  # not everyone has Triton
 
-        if triton_rows.supports(dtype, terms):
-            return guarded(triton_rows.losses, rows.losses), guarded(triton_rows.gradient, rows.gradient)
-    return rows.losses, rows.gradient
+        if triton_rows.supports(logits.dtype, terms):
+            return guarded(triton_rows.losses, plain_losses)(logits, target, kept, terms)
+    function = compiled(rows.losses) if path == "compiled" else rows.losses
+    *found, vanished = function(logits, target, kept, terms)
+    if vanished:  # rare: a top class certain beyond what an exponential holds
+        *found, _ = rows.losses(logits, target, kept, terms, apart=True)
+    return tuple(found)
+
+
+def plain_losses(
+    logits: Tensor, target: Tensor, kept: Tensor, terms: rows.Terms
+) -> tuple[Tensor, Tensor, rows.RowState]:
+    """:func:`find_losses` by plain operations."""
+    return find_losses("chunks", logits, target, kept, terms)
+
+
+def find_gradient(
+    path: str,
+    logits: Tensor,
+    target: Tensor,
+    kept: Tensor,
+    terms: rows.Terms,
+    state: rows.RowState,
+    upstream: Tensor,
+) -> Tensor:
+    """The gradient of some rows by ``path``, (n, V) in the logits' dtype: see :func:`rows.gradient`."""
+    if state.top.dtype == torch.int64:  # as the Triton kernels leave it
+        from el_plugins.losses.kernels import triton_rows
+
+        return triton_rows.gradient(logits, target, kept, terms, state, upstream)
+    function = compiled(rows.gradient) if path == "compiled" else rows.gradient
+    gradient = function(logits, kept, terms, state, upstream)
+    at_target = (state.at_target * upstream).masked_fill(~kept, 0).to(gradient.dtype)
+    return gradient.scatter_(1, target, at_target)
 
 
 class RowLosses(torch.autograd.Function):
@@ -45,9 +76,9 @@ class RowLosses(torch.autograd.Function):
             path: ``chunks``, ``compiled`` or ``triton``.
             inplace: let backward overwrite ``logits``.
         """
-        function, _ = implementation(path, logits.dtype, terms)
         target, kept = target.unsqueeze(1), kept.unsqueeze(1)
-        found = [function(logits[c], target[c], kept[c], terms) for c in chunk_rows(logits, path)]
+        chunks = chunk_rows(logits, path)
+        found = [find_losses(path, logits[c], target[c], kept[c], terms) for c in chunks]
         losses, log_p, states = zip(*found)
         state = rows.RowState(*(torch.cat(values) for values in zip(*states)))
         ctx.save_for_backward(logits, target, kept, *state)
@@ -61,10 +92,9 @@ class RowLosses(torch.autograd.Function):
         """The logits' gradient in their dtype."""
         refuse_second_order()
         logits, target, kept, *values = ctx.saved_tensors
-        _, function = implementation(ctx.path, logits.dtype, ctx.terms)
         upstream = upstream.unsqueeze(1)
         output = logits.detach() if ctx.inplace else torch.empty_like(logits)
         for c in chunk_rows(logits, ctx.path):
             state = rows.RowState(*(value[c] for value in values))
-            output[c] = function(logits[c], target[c], kept[c], ctx.terms, state, upstream[c])
+            output[c] = find_gradient(ctx.path, logits[c], target[c], kept[c], ctx.terms, state, upstream[c])
         return output, None, None, None, None, None

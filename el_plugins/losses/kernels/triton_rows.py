@@ -120,18 +120,21 @@ def losses(
     common = (logits, logits.stride(0), kept)
     if count:
         _extremes[(count,)](*common, top, top_class, second, total, classes, BLOCK=block)
-    found = rows.Extremes(top, top_class, second, total).settled()
+    has_top = torch.ones_like(kept)
+    reference = torch.where(second == -torch.inf, top, second)
+    found = rows.Extremes(top, has_top, reference, total)
     sums = None
     if terms.elsewhere:
         log_scale, scale, _, _ = rows.scales(found)
         distances, log_rest, pulls = (torch.empty_like(top) for _ in range(3))
         if count:
             _sums[(count,)](
-                *common, top_class, found.second, scale, distances, log_rest, pulls, classes, BLOCK=block
+                *common, top_class, reference, scale, distances, log_rest, pulls, classes, BLOCK=block
             )
-        sums = rows.plain_sums(distances, log_rest, pulls, classes, log_scale, terms.bonus)
+        sums = rows.plain_sums(distances, log_rest, pulls, classes, has_top, log_scale, terms.bonus)
     z_target = logits.gather(1, target).float().masked_fill(~kept, 0)
-    return rows.finish(found, z_target, target, kept, sums, terms)
+    loss, log_p, state = rows.finish(found, z_target, target, target == top_class, kept, sums, None, terms)
+    return loss, log_p, state._replace(top=top_class)
 
 
 def gradient(
