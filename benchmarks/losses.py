@@ -1,4 +1,7 @@
-"""Time and memory of the losses beside their peers, into CSV: python -m benchmarks.losses."""
+"""Time and memory of the losses beside their peers, into CSV: python -m benchmarks.losses.
+
+Cases that the CSV has already are not measured again; delete it to start anew.
+"""
 
 from __future__ import annotations
 
@@ -59,8 +62,14 @@ def main() -> None:
     )
     options = parser.parse_args()
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    lines = []
+    lines: list[dict[str, Any]] = []
+    if options.output.exists():
+        with options.output.open(encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+    done = {(line["kind"], line["case"]) for line in lines}
     for kind, case, size, compared in tqdm(list(cases(options.device)), unit="case"):
+        if (kind, case) in done:
+            continue
         measured = compare(compared, options.repeats, options.device)
         first = next(iter(measured.values()))
         for peer, figures in measured.items():

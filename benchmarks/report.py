@@ -78,7 +78,8 @@ def main() -> None:
     parts = [
         "# Benchmarks",
         f"By `make bench` on {machine()}. Ratios are to the first peer of each case; times are medians in "
-        "milliseconds of forward and backward together; memory is the peak beyond the inputs.",
+        "milliseconds of forward and backward together; memory is the peak beyond the inputs (gradients of "
+        "inputs count, so the linear forms have the matrix' gradient in it).",
         "![time and memory against the vocabulary](chart.png)",
     ]
     for kind, title in TITLES.items():

@@ -98,7 +98,7 @@ class FocalLoss(torch.autograd.Function):
         gradient = torch.empty_like(x)
         parts = []
         for part in chunk_rows(x, path):
-            losses, gradient[part] = function(x[part], target[part], settings, summed)
+            losses, gradient[part] = function(x.detach()[part], target[part], settings, summed)
             parts.append(losses)
         ctx.gradient = gradient
         return torch.stack(parts).sum() if summed else torch.cat(parts)

@@ -21,6 +21,7 @@ def find_losses(
         if triton_rows.supports(logits.dtype, terms):
             return guarded(triton_rows.losses, plain_losses)(logits, target, kept, terms)
     function = compiled(rows.losses) if path == "compiled" else rows.losses
+    logits = logits.detach()  # compiled code is made again for a tensor that requires a gradient
     *found, vanished = function(logits, target, kept, terms)
     if vanished:  # rare: a top class certain beyond what an exponential holds
         *found, _ = rows.losses(logits, target, kept, terms, apart=True)
@@ -49,7 +50,7 @@ def find_gradient(
 
         return triton_rows.gradient(logits, target, kept, terms, state, upstream)
     function = compiled(rows.gradient) if path == "compiled" else rows.gradient
-    gradient = function(logits, kept, terms, state, upstream)
+    gradient = function(logits.detach(), kept, terms, state, upstream)
     at_target = (state.at_target * upstream).masked_fill(~kept, 0).to(gradient.dtype)
     return gradient.scatter_(1, target, at_target)
 
