@@ -18,6 +18,10 @@ NMT = [
     "polib>=1.2",
     "tqdm>=4.60",
     "matplotlib>=3.7",
+    "scipy>=1.9",
+    "pyyaml>=6",
+    "jinja2>=3",
+    "submitit>=1.5",
 ]
 # What detectron2 needs and its wheel on PyPI forgets, or asks for in versions that do not go together.
 DETECTRON2 = [
@@ -60,6 +64,10 @@ setup(
         "dev": DEV,
     },
     entry_points={
-        "console_scripts": ["el-average-checkpoints = el_plugins.checkpoints.average:main"],
+        "console_scripts": [
+            "el-average-checkpoints = el_plugins.checkpoints.average:main",
+            "el-nmt-benchmark = el_plugins.nmt.benchmark.__main__:main",
+            "el-score = el_plugins.nmt.score:main",
+        ],
     },
 )

@@ -19,7 +19,7 @@ from el_plugins.checkpoints.average import average_checkpoints, positive, save_a
 from el_plugins.checkpoints.choose import last_checkpoints
 from el_plugins.nmt import catalogues, report
 from el_plugins.nmt.prepare import prepare
-from el_plugins.nmt.scoring import compare, read_hypotheses
+from el_plugins.nmt.scoring import detokenise, paired_test, read_generated, score_text
 from el_plugins.nmt.training_log import last_validation, training_cost, training_line, validations
 from el_plugins.workflow.commands import run
 from el_plugins.workflow.results import check_settings
@@ -115,9 +115,9 @@ def evaluate(system: str, corpus: Path, folder: Path, language: str, sentences: 
     if not (folder / "generate.txt").exists():
         with tqdm(total=sentences, desc=f"translating {system}", unit="sentence") as bar:
             run(
-                ["fairseq-generate", *common, "--beam", "5", "--remove-bpe", "--tokenizer", "moses"],
+                ["fairseq-generate", *common, "--beam", "5", "--remove-bpe"],
                 folder / "generate.unfinished",
-                lambda line: bar.update(line.startswith("D-")),
+                lambda line: bar.update(line.startswith("H-")),
             )
         (folder / "generate.unfinished").rename(folder / "generate.txt")
     return last_validation(folder / "validate.log")
@@ -151,9 +151,16 @@ def demo(language: str, folder: Path, updates: int, seed: int) -> None:
             "minutes": round(seconds / 60, 1),
             "words_per_second": round(speed),
         }
-    hypotheses = {name: read_hypotheses(folder / name / "generate.txt", len(references)) for name in SYSTEMS}
-    for name, scores in compare(hypotheses, references).items():
-        rows[name].update(scores)
+    hypotheses = {
+        name: detokenise(read_generated(folder / name / "generate.txt").hypotheses, "moses", "en")
+        for name in SYSTEMS
+    }
+    p_values = paired_test(hypotheses, references, "bs")
+    for name, lines in hypotheses.items():
+        scores = score_text(lines, references)
+        rows[name].update(bleu=scores["bleu"]["score"], bleu_signature=scores["bleu"]["signature"])
+        rows[name].update(chrf=scores["chrf"]["score"], chrf_signature=scores["chrf"]["signature"])
+        rows[name]["p_value"] = p_values[name]["bleu"] if name in p_values else None
     print(report.write(rows, curves, settings, folder))
 
 

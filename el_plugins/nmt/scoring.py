@@ -1,58 +1,126 @@
-"""Scores of translations: sacrebleu's BLEU and chrF, and its paired bootstrap between systems."""
+"""Scores of translations, all of them sacrebleu's, and its paired tests between systems."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
+from sacremoses import MosesDetokenizer
+
+GENERATED = re.compile(r"([STH])-(\d+)\t")
+DETOKENIZERS = ("moses",)
+# Of the tokens as they are, what the paper and fairseq-score report; the other scores are of plain text.
+TOKENISED = "bleu_tokenised"
 
 
-def read_hypotheses(path: Path, count: int) -> list[str]:
-    """Detokenised translations from ``fairseq-generate``'s output, in the corpus' order.
+def metrics() -> dict[str, BLEU | CHRF | TER]:
+    """The scores of plain text by the names they have in results: BLEU, chrF++ and TER."""
+    return {"bleu": BLEU(), "chrf": CHRF(word_order=2), "ter": TER()}
+
+
+class Translations(NamedTuple):
+    """What ``fairseq-generate`` wrote, tokenised, in the corpus' order; subwords are already joined."""
+
+    sources: list[str]
+    hypotheses: list[str]
+    references: list[str]
+
+
+def read_generated(path: Path) -> Translations:
+    """The sentences of ``fairseq-generate``'s output (made without ``--tokenizer``).
 
     Raises:
-        ValueError: the output does not hold exactly the sentences 0 to ``count`` - 1.
+        ValueError: sources, best hypotheses and references are not those of sentences 0 to N - 1, each once.
     """
-    found = {}
+    found: dict[str, dict[int, str]] = {"S": {}, "H": {}, "T": {}}
     with path.open(encoding="utf-8") as lines:
         for line in lines:
-            if line.startswith("D-"):
-                number, _, text = line.rstrip("\n").split("\t")
-                found[int(number[2:])] = text
-    if sorted(found) != list(range(count)):
-        raise ValueError(f"{path} holds {len(found)} translations, expected sentences 0 to {count - 1}")
-    return [found[number] for number in range(count)]
+            if match := GENERATED.match(line):
+                # Of an n-best list the first is the best.
+                found[match[1]].setdefault(int(match[2]), line.rstrip("\n").split("\t")[-1])
+    count = len(found["H"])
+    for kind, sentences in found.items():
+        if not count or sorted(sentences) != list(range(count)):
+            raise ValueError(
+                f"{path} is no whole output of fairseq-generate: {len(sentences)} lines of {kind}-, "
+                f"{count} of H-, expected one of each for sentences 0 to N - 1"
+            )
+    return Translations(*([found[kind][number] for number in range(count)] for kind in "SHT"))
 
 
-def compare(systems: Mapping[str, Sequence[str]], references: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Score every system and test it against the first by paired bootstrap (1,000 resamples).
+def detokenise(lines: Sequence[str], detokenizer: str | None, language: str) -> list[str]:
+    """Plain text of tokenised ``lines``; as they are if ``detokenizer`` is None.
 
-    Args:
-        systems: detokenised translations by system; the first is the baseline.
-        references: one for each sentence.
+    Raises:
+        ValueError: an unknown detokenizer.
+    """
+    if detokenizer is None:
+        return list(lines)
+    if detokenizer not in DETOKENIZERS:
+        raise ValueError(f"the detokenizer must be one of {', '.join(DETOKENIZERS)}, got {detokenizer!r}")
+    moses = MosesDetokenizer(lang=language)
+    return [moses.detokenize(line.split()) for line in lines]
+
+
+def score_tokenised(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``{"bleu_tokenised": score}`` of tokens split at blanks, as ``fairseq-score --sacrebleu`` counts it."""
+    return {TOKENISED: _score(BLEU(tokenize="none", force=True), hypotheses, references)}
+
+
+def score_text(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """BLEU, chrF++ and TER of plain text against one reference a sentence.
 
     Returns:
-        By system, ``bleu`` and ``chrf`` (0 to 100), ``p_value`` (None for the baseline) of the BLEU
-        difference, and the ``bleu_signature`` and ``chrf_signature`` that make them reproducible.
-        The p-value covers the choice of test sentences, not of the training seed.
+        By metric ``score`` (0 to 100; TER can be higher and is best low) and ``signature``; for BLEU also
+        ``brevity_penalty``, ``length_ratio`` and the four n-gram ``precisions``.
+
+    Raises:
+        ValueError: not as many hypotheses as references.
     """
-    test = PairedTest(
+    return {name: _score(metric, hypotheses, references) for name, metric in metrics().items()}
+
+
+def _score(metric: BLEU | CHRF | TER, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
+    if len(hypotheses) != len(references):
+        raise ValueError(f"{len(hypotheses)} translations, but {len(references)} references")
+    result = metric.corpus_score(list(hypotheses), [list(references)])
+    figures = {"score": result.score, "signature": metric.get_signature().format()}
+    if isinstance(metric, BLEU):
+        figures.update(brevity_penalty=result.bp, length_ratio=result.ratio, precisions=result.precisions)
+    return figures
+
+
+def paired_test(
+    systems: Mapping[str, Sequence[str]], references: Sequence[str], test: str
+) -> dict[str, dict[str, float]]:
+    """sacrebleu's test of every system against the first, over the choice of test sentences alone.
+
+    Args:
+        systems: plain-text translations by system; the first is the baseline.
+        test: ``"bs"``, paired bootstrap with 1,000 resamples, or ``"ar"``, approximate randomisation with
+            10,000 trials; seeded by ``SACREBLEU_SEED``, 12345 unless set.
+
+    Returns:
+        p-values by metric, by system but the baseline.
+    """
+    paired = PairedTest(
         [(name, list(lines)) for name, lines in systems.items()],
-        {"BLEU": BLEU(), "chrF2": CHRF()},
+        metrics(),
         [list(references)],
-        test_type="bs",
+        test_type=test,
+        n_samples={"bs": 1000, "ar": 10000}[test],
     )
-    signatures, scores = test()
-    return {
-        name: {
-            "bleu": scores["BLEU"][row].score,
-            "chrf": scores["chrF2"][row].score,
-            "p_value": scores["BLEU"][row].p_value,
-            "bleu_signature": signatures["BLEU"].format(),
-            "chrf_signature": signatures["chrF2"].format(),
-        }
-        for row, name in enumerate(systems)
-    }
+    _, scores = paired()
+    # The first column holds the systems' names; sacrebleu calls the others by names of its own.
+    columns = dict(zip(metrics(), list(scores.values())[1:]))
+    baseline, *others = systems
+    found = {}
+    for row, name in enumerate(others, start=1):
+        # Of equal systems sacrebleu finds no resample that differs more, and calls that significant.
+        same = list(systems[name]) == list(systems[baseline])
+        found[name] = {metric: 1.0 if same else column[row].p_value for metric, column in columns.items()}
+    return found

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 
-def table(columns: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]]) -> str:
+def table(columns: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]], first: str = "system") -> str:
     """Markdown table, one row a system, aligned so that it reads as plain text too.
 
     Args:
         columns: format of each column's values by its name.
         rows: values by column, by system; None shows as a dash.
+        first: heading of the rows' names.
     """
-    cells = [["system", *columns]]
+    cells = [[first, *columns]]
     for name, row in rows.items():
         values = [(row[column], style) for column, style in columns.items()]
         cells.append([name, *("-" if value is None else style.format(value) for value, style in values)])

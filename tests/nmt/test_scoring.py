@@ -1,6 +1,7 @@
 """Scores against sacrebleu called directly, and the log readers on real lines."""
 
 import json
+import math
 import sys
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 sacrebleu = pytest.importorskip("sacrebleu")
 
 from el_plugins.nmt import report
-from el_plugins.nmt.scoring import compare, read_hypotheses
+from el_plugins.nmt.scoring import detokenise, paired_test, read_generated, score_text
 from el_plugins.nmt.training_log import training_cost, training_line, validations
 from el_plugins.workflow.commands import run
 
@@ -17,22 +18,50 @@ GOOD = [line.replace("near", "by") for line in REFERENCES]
 BAD = [line.replace("sat on", "was at").replace("old", "new") for line in REFERENCES]
 
 
-def test_compare_is_sacrebleu():
-    scores = compare({"bad": BAD, "good": GOOD}, REFERENCES)
-    for name, lines in (("bad", BAD), ("good", GOOD)):
-        assert scores[name]["bleu"] == pytest.approx(sacrebleu.corpus_bleu(lines, [REFERENCES]).score)
-        assert scores[name]["chrf"] == pytest.approx(sacrebleu.corpus_chrf(lines, [REFERENCES]).score)
-    assert scores["bad"]["p_value"] is None
-    assert scores["good"]["p_value"] < 0.05
-    assert "bs:1000|seed:12345" in scores["good"]["bleu_signature"]
+GENERATED = (
+    "S-1\tx\nT-1\tB , b\nH-1\t-0.1\tB , b\nH-1\t-0.4\tworse\nD-1\t-0.1\tb\nP-1\t-0.2\n"
+    "S-0\ty\nT-0\ta\nH-0\t-0.3\t\nGenerate test\n"
+)
 
 
-def test_hypotheses_in_the_order_of_the_corpus(tmp_path):
+def test_scores_are_sacrebleus():
+    for lines in (BAD, GOOD):
+        scores = score_text(lines, REFERENCES)
+        assert scores["bleu"]["score"] == pytest.approx(sacrebleu.corpus_bleu(lines, [REFERENCES]).score)
+        chrf = sacrebleu.corpus_chrf(lines, [REFERENCES], word_order=2)
+        assert scores["chrf"]["score"] == pytest.approx(chrf.score)
+        assert scores["ter"]["score"] == pytest.approx(sacrebleu.corpus_ter(lines, [REFERENCES]).score)
+    assert "nw:2" in scores["chrf"]["signature"]
+    short = score_text([line[: len(line) // 2] for line in REFERENCES], REFERENCES)["bleu"]
+    assert short["length_ratio"] < 0.6
+    assert short["brevity_penalty"] == pytest.approx(math.exp(1 - 1 / short["length_ratio"]))
+    with pytest.raises(ValueError, match="40 translations, but 39 references"):
+        score_text(GOOD, REFERENCES[1:])
+
+
+@pytest.mark.parametrize("test", ["bs", "ar"])
+def test_paired_tests_tell_systems_apart(test):
+    found = paired_test({"bad": BAD, "good": GOOD, "the same": BAD}, REFERENCES, test)
+    assert set(found) == {"good", "the same"}
+    assert found["good"]["bleu"] < 0.01
+    assert set(found["the same"].values()) == {1.0}
+    assert found == paired_test({"bad": BAD, "good": GOOD, "the same": BAD}, REFERENCES, test)
+
+
+def test_generated_sentences_in_the_order_of_the_corpus(tmp_path):
     path = tmp_path / "generate.txt"
-    path.write_text("S-1\tx\nH-1\t-0.1\tb @@b\nD-1\t-0.1\tbb\nD-0\t-0.3\t\nGenerate test\n")
-    assert read_hypotheses(path, 2) == ["", "bb"]
-    with pytest.raises(ValueError, match="holds 2 translations, expected sentences 0 to 2"):
-        read_hypotheses(path, 3)
+    path.write_text(GENERATED)
+    assert read_generated(path) == (["y", "x"], ["", "B , b"], ["a", "B , b"])
+    path.write_text(GENERATED.replace("T-0", "T-2"))
+    with pytest.raises(ValueError, match=r"no whole output .* 2 lines of T-, 2 of H-"):
+        read_generated(path)
+
+
+def test_detokenise():
+    assert detokenise(["B , b", "( so )"], "moses", "en") == ["B, b", "(so)"]
+    assert detokenise(["B , b"], None, "en") == ["B , b"]
+    with pytest.raises(ValueError, match="must be one of moses, got 'mecab'"):
+        detokenise([], "mecab", "en")
 
 
 def test_training_log(trained, tmp_path):

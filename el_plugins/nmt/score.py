@@ -1,0 +1,83 @@
+"""Score translations against their references: ``el-score``.
+
+FILE is the output of fairseq-generate (made without --tokenizer), or text with one translation a line.
+Of the former, tokenised BLEU is always reported; BLEU, chrF++ and TER are of plain text and need --reference.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from el_plugins.nmt.scoring import (
+    DETOKENIZERS,
+    GENERATED,
+    detokenise,
+    read_generated,
+    score_text,
+    score_tokenised,
+)
+from el_plugins.workflow.results import table, write_json
+
+COLUMNS = {"score": "{:.2f}", "length_ratio": "{:.3f}", "signature": "{}"}
+
+
+def score_file(
+    file: Path, reference: Path | None = None, detokenizer: str | None = None, language: str = "en"
+) -> dict[str, dict[str, Any]]:
+    """The scores of ``file``, by metric: see :func:`score_tokenised` and :func:`score_text`.
+
+    Args:
+        file: fairseq-generate's output, or plain or tokenised text.
+        reference: plain text, one line a sentence; required unless ``file`` is fairseq-generate's output.
+        detokenizer: undone in the translations before they meet ``reference``.
+        language: of the translations.
+
+    Raises:
+        ValueError: no reference, or another number of lines than it has.
+    """
+    with file.open(encoding="utf-8") as lines:
+        generated = any(GENERATED.match(line) for line in lines)
+    if generated:
+        translations = read_generated(file)
+        hypotheses = translations.hypotheses
+        scores = score_tokenised(hypotheses, translations.references)
+    elif reference is None:
+        raise ValueError(f"{file} is no output of fairseq-generate, so it needs --reference")
+    else:
+        hypotheses, scores = read_lines(file), {}
+    if reference is not None:
+        scores.update(score_text(detokenise(hypotheses, detokenizer, language), read_lines(reference)))
+    return scores
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, split at line feeds alone."""
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return lines if lines[-1] else lines[:-1]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``el-score``."""
+    parser = argparse.ArgumentParser(prog="el-score", description=__doc__)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the translations")
+    parser.add_argument("--reference", type=Path, help="plain text of the references, a line each")
+    parser.add_argument(
+        "--detokenizer", choices=DETOKENIZERS, help="undo this tokenizer before comparing with --reference"
+    )
+    parser.add_argument("--language", default="en", help="of the translations (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write the scores to this file, too")
+    options = parser.parse_args(arguments)
+    try:
+        scores = score_file(options.file, options.reference, options.detokenizer, options.language)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"el-score: {error}") from error
+    print(table(COLUMNS, {name: {"length_ratio": None, **row} for name, row in scores.items()}, "metric"))
+    if options.json:
+        write_json(options.json, scores)
+
+
+if __name__ == "__main__":
+    main()

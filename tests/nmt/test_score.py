@@ -1,0 +1,70 @@
+"""``el-score`` as a user runs it."""
+
+import json
+
+import pytest
+from commands import ONE_BY_ONE, PLUGIN, run
+
+sacrebleu = pytest.importorskip("sacrebleu")
+pytest.importorskip("fairseq")
+
+
+@pytest.fixture(scope="module")
+def generated(corpus, trained, tmp_path_factory):
+    """A real output of fairseq-generate."""
+    path = tmp_path_factory.mktemp("generate") / "generate.txt"
+    model = trained[0] / "checkpoint_best.pt"
+    options = [
+        "--user-dir",
+        PLUGIN,
+        "--path",
+        model,
+        "--beam",
+        "2",
+        "--max-len-b",
+        "10",
+        "--cpu",
+        *ONE_BY_ONE,
+    ]
+    path.write_text(run("fairseq-generate", corpus[1], *options))
+    return path
+
+
+def test_generated_output(corpus, generated, tmp_path):
+    output = run(
+        "el-score", generated, "--reference", corpus[0] / "test.en", "--json", tmp_path / "scores.json"
+    )
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert set(scores) == {"bleu_tokenised", "bleu", "chrf", "ter"}
+    lines = generated.read_text().splitlines()
+    hypotheses = {int(line.split("\t")[0][2:]): line.split("\t")[2] for line in lines if line[:2] == "H-"}
+    (tmp_path / "sys").write_text("\n".join(hypotheses[n] for n in range(12)))
+    theirs = run("fairseq-score", "--sys", tmp_path / "sys", "--ref", corpus[0] / "test.en", "--sacrebleu")
+    assert f"BLEU = {scores['bleu']['score']:.2f} " in theirs
+    for metric, row in scores.items():
+        assert f"{row['score']:.2f} |" in next(line for line in output.splitlines() if f" {metric} |" in line)
+
+
+def test_plain_text(tmp_path):
+    (tmp_path / "out").write_text("the cat sat , on a mat\n\n")
+    (tmp_path / "ref").write_text("the cat sat, on the mat\na\n")
+    run("el-score", tmp_path / "out", "--reference", tmp_path / "ref", "--json", tmp_path / "a.json")
+    command = ["el-score", tmp_path / "out", "--reference", tmp_path / "ref", "--detokenizer", "moses"]
+    run(*command, "--json", tmp_path / "b.json")
+    chrf = [json.loads((tmp_path / name).read_text())["chrf"]["score"] for name in ("a.json", "b.json")]
+    expected = sacrebleu.corpus_chrf(
+        ["the cat sat, on a mat", ""], [["the cat sat, on the mat", "a"]], word_order=2
+    )
+    assert chrf[1] == pytest.approx(expected.score)
+
+
+def test_bad_input_is_named(tmp_path):
+    (tmp_path / "out").write_text("one\n")
+    assert "out is no output of fairseq-generate, so it needs --reference" in run(
+        "el-score", tmp_path / "out", check=False
+    )
+    (tmp_path / "ref").write_text("one\ntwo\n")
+    assert "1 translations, but 2 references" in run(
+        "el-score", tmp_path / "out", "--reference", tmp_path / "ref", check=False
+    )
+    assert "No such file" in run("el-score", tmp_path / "none", check=False)
