@@ -67,7 +67,7 @@ def detokenise(lines: Sequence[str], detokenizer: str | None, language: str) -> 
 
 
 def score_tokenised(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``{"bleu_tokenised": score}`` of tokens split at blanks, as ``fairseq-score --sacrebleu`` counts it."""
+    """``{"bleu_tokenised": score}`` of tokens split at blanks, as ``fairseq-score`` counts it."""
     return {TOKENISED: _score(BLEU(tokenize="none", force=True), hypotheses, references)}
 
 

@@ -8,6 +8,8 @@ from commands import ONE_BY_ONE, PLUGIN, run
 sacrebleu = pytest.importorskip("sacrebleu")
 pytest.importorskip("fairseq")
 
+from el_plugins.nmt.scoring import score_tokenised
+
 
 @pytest.fixture(scope="module")
 def generated(corpus, trained, tmp_path_factory):
@@ -36,13 +38,19 @@ def test_generated_output(corpus, generated, tmp_path):
     )
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert set(scores) == {"bleu_tokenised", "bleu", "chrf", "ter"}
-    lines = generated.read_text().splitlines()
-    hypotheses = {int(line.split("\t")[0][2:]): line.split("\t")[2] for line in lines if line[:2] == "H-"}
-    (tmp_path / "sys").write_text("\n".join(hypotheses[n] for n in range(12)))
-    theirs = run("fairseq-score", "--sys", tmp_path / "sys", "--ref", corpus[0] / "test.en", "--sacrebleu")
-    assert f"BLEU = {scores['bleu']['score']:.2f} " in theirs
     for metric, row in scores.items():
         assert f"{row['score']:.2f} |" in next(line for line in output.splitlines() if f" {metric} |" in line)
+
+
+def test_tokenised_bleu_is_fairseqs(tmp_path):
+    references = [f"a {word} , it sat on the mat" for word in ("cat", "dog", "hen")]
+    hypotheses = [line.replace("a cat , it", "the cat").replace("dog ,", "dog") for line in references]
+    (tmp_path / "sys").write_text("\n".join(hypotheses) + "\n")
+    (tmp_path / "ref").write_text("\n".join(references) + "\n")
+    theirs = run("fairseq-score", "--sys", tmp_path / "sys", "--ref", tmp_path / "ref")
+    ours = score_tokenised(hypotheses, references)["bleu_tokenised"]
+    assert f"BLEU4 = {ours['score']:.2f}, " in theirs
+    assert f"BP={ours['brevity_penalty']:.3f}, ratio={ours['length_ratio']:.3f}" in theirs
 
 
 def test_plain_text(tmp_path):
