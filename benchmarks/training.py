@@ -11,6 +11,7 @@ import argparse
 import csv
 import io
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -20,7 +21,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from el_plugins.nmt.demo import MODEL, OPTIMISATION, PLUGIN, build_corpus
+from el_plugins.nmt.benchmark.__main__ import prepare
+from el_plugins.nmt.benchmark.runs import PLUGIN
+from el_plugins.nmt.benchmark.settings import read_settings
 from el_plugins.nmt.training_log import training_line
 from el_plugins.workflow.commands import find_command
 from el_plugins.workflow.results import write_text
@@ -30,6 +33,7 @@ SYSTEMS = {
     "EL": ["--criterion", "encouraging_ls"],
     "EL, fused output layer": ["--criterion", "encouraging_ls", "--fused-output-layer"],
 }
+DEMO = Path(__file__).parents[1] / "examples" / "demo.yaml"
 VOCABULARY = 32_000
 WARMED_UP = 8  # updates after which speed counts: allocators, and code that is compiled, are ready
 
@@ -53,8 +57,7 @@ def train(system: str, data: Path, updates: int, cpu: bool) -> dict[str, float]:
         "--user-dir",
         PLUGIN,
         *SYSTEMS[system],
-        *MODEL,
-        *OPTIMISATION,
+        *shlex.split(read_settings(DEMO).train),
     ]
     command += [
         "--max-update",
@@ -90,17 +93,18 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results/training.csv"))
-    parser.add_argument("--corpus", type=Path, default=Path("demo/de-en/corpus"), help="made if missing")
     parser.add_argument("--updates", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--cpu", action="store_true", help="even where there is a GPU")
     options = parser.parse_args()
-    build_corpus(options.corpus, options.corpus.parents[1] / "downloads", "de")
+    demo = read_settings(DEMO)
+    prepare(demo, DEMO.parent)
+    data = Path(demo.data.folder)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         corpora = {
-            "demo": options.corpus / "bin",
-            str(VOCABULARY): enlarge(options.corpus / "bin", Path(folder, "large")),
+            "demo": data,
+            str(VOCABULARY): enlarge(data, Path(folder, "large")),
         }
         runs = [(corpus, system) for corpus in corpora for _ in range(options.repeats) for system in SYSTEMS]
         measured: dict[tuple[str, str], list[dict[str, float]]] = {run: [] for run in runs}

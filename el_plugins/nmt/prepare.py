@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import random
 import shutil
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 from tqdm import tqdm
 
+from el_plugins.nmt import catalogues
 from el_plugins.workflow.commands import run
 
 SPLIT_SEED = 20220222
@@ -75,3 +77,22 @@ def prepare(
 
 def _write(path: Path, lines: Sequence[str]) -> None:
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``python -m el_plugins.nmt.prepare``: the corpus of message catalogues."""
+    parser = argparse.ArgumentParser(prog="python -m el_plugins.nmt.prepare", description=catalogues.__doc__)
+    parser.add_argument("language", choices=["de", "fr"], help="translated from, to English")
+    parser.add_argument("folder", type=Path, help="made unless it exists")
+    options = parser.parse_args(arguments)
+    downloads = options.folder.parent.parent / "downloads"
+    try:
+        if not options.folder.exists():
+            wheels = catalogues.download(downloads, options.language)
+            prepare(catalogues.corpus(wheels, options.language), options.language, options.folder)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SystemExit(f"prepare: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

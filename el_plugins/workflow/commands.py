@@ -32,15 +32,21 @@ def find_command(name: str) -> str:
 
 
 def run(
-    command: Sequence[str | Path], log: Path, watch: Callable[[str], None] | None = None, append: bool = False
+    command: Sequence[str | Path],
+    log: Path,
+    watch: Callable[[str], None] | None = None,
+    append: bool = False,
+    pass_fds: Sequence[int] = (),
 ) -> None:
     """Run ``command``, its output and errors to ``log``, each line also to ``watch``.
 
     The command's Python writes line by line, so that its two streams do not cut into each other's lines.
+    It is ended when this process is interrupted.
 
     Args:
         command: the first word is looked up by :func:`find_command`.
         append: add to the log instead of starting it anew.
+        pass_fds: open descriptors that the command keeps.
 
     Raises:
         RuntimeError: the command is missing or ends with an error; the message has the log's last lines.
@@ -55,13 +61,18 @@ def run(
             encoding="utf-8",
             errors="replace",
             env={**ENVIRONMENT, **os.environ, "PYTHONUNBUFFERED": "1"},
+            pass_fds=pass_fds,
         ) as process:
             assert process.stdout is not None  # for mypy: PIPE was asked for
-            for line in process.stdout:
-                file.write(line)
-                file.flush()
-                if watch:
-                    watch(line)
+            try:
+                for line in process.stdout:
+                    file.write(line)
+                    file.flush()
+                    if watch:
+                        watch(line)
+            except BaseException:
+                process.terminate()
+                raise
     if process.returncode:
         tail = log.read_text(encoding="utf-8").splitlines()[-15:]
         raise RuntimeError(

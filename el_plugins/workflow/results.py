@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 
 def table(columns: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]], first: str = "system") -> str:
-    """Markdown table, one row a system, aligned so that it reads as plain text too.
+    """Markdown table of :func:`cells`."""
+    return aligned(cells(columns, rows, first))
 
-    Args:
-        columns: format of each column's values by its name.
-        rows: values by column, by system; None shows as a dash.
-        first: heading of the rows' names.
-    """
-    cells = [[first, *columns]]
-    for name, row in rows.items():
-        values = [(row[column], style) for column, style in columns.items()]
-        cells.append([name, *("-" if value is None else style.format(value) for value, style in values)])
+
+def aligned(cells: Sequence[Sequence[str]]) -> str:
+    """Markdown table of lines of text, the heading first, aligned so that it reads as plain text too."""
     widths = [max(map(len, column)) for column in zip(*cells)]
     lines = [
         "| " + " | ".join(cell.rjust(width) for cell, width in zip(line, widths)) + " |" for line in cells
     ]
     lines.insert(1, "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
     return "\n".join(lines)
+
+
+def cells(
+    columns: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]], first: str = "system"
+) -> list[list[str]]:
+    """The lines of a table, its heading first.
+
+    Args:
+        columns: format of each column's values by its name.
+        rows: values by column, by name of the row; None shows as a dash.
+        first: heading of the rows' names.
+    """
+    found = [[first, *columns]]
+    for name, row in rows.items():
+        values = [(row[column], style) for column, style in columns.items()]
+        found.append([name, *("-" if value is None else style.format(value) for value, style in values)])
+    return found
 
 
 def write_text(path: Path, text: str) -> None:
@@ -47,8 +59,9 @@ def check_settings(settings: Mapping[str, Any], folder: Path) -> None:
         ValueError: the folder's results were made with other settings; the message names them.
     """
     path = folder / "settings.json"
-    if path.exists() and (found := json.loads(path.read_text(encoding="utf-8"))) != settings:
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, settings)
+    elif (found := json.loads(path.read_text(encoding="utf-8"))) != settings:
         changed = [name for name in settings if settings[name] != found.get(name)]
         raise ValueError(f"{folder} was made with other settings ({', '.join(changed)}): take another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(path, settings)

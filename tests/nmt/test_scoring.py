@@ -1,6 +1,5 @@
 """Scores against sacrebleu called directly, and the log readers on real lines."""
 
-import json
 import math
 import sys
 
@@ -8,7 +7,6 @@ import pytest
 
 sacrebleu = pytest.importorskip("sacrebleu")
 
-from el_plugins.nmt import report
 from el_plugins.nmt.scoring import detokenise, paired_test, read_generated, score_text
 from el_plugins.nmt.training_log import training_cost, training_line, validations
 from el_plugins.workflow.commands import run
@@ -81,14 +79,3 @@ def test_a_failing_command_shows_the_end_of_its_log(tmp_path):
         run([sys.executable, "-c", "print('last words'); raise SystemExit(3)"], tmp_path / "log")
     with pytest.raises(RuntimeError, match=r"no-such-command is not installed: pip install"):
         run(["no-such-command"], tmp_path / "log")
-
-
-def test_report_files(tmp_path):
-    row = {**dict.fromkeys(report.COLUMNS, 1), "p_value": None, "bleu_signature": "b", "chrf_signature": "c"}
-    curves = {"ce": {1: {"valid_nll_loss": "9.5"}, 2: {"valid_nll_loss": "8.5"}}}
-    text = report.write({"ce": row}, curves, {"language": "de"}, tmp_path)
-    table = (tmp_path / "report.md").read_text()
-    assert "|     ce |       1 | 1.000 |" in table
-    assert table.splitlines()[2] in text
-    assert json.loads((tmp_path / "results.json").read_text())["systems"]["ce"]["p_value"] is None
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")

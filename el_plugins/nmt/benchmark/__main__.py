@@ -1,0 +1,111 @@
+"""Train, translate, score and compare systems over seeds, as one YAML file says: ``el-nmt-benchmark``.
+
+Started again after whatever stopped it, it does only what is missing. A system or a seed more in the file
+adds runs; a setting that changes finished runs is refused, so that results never mix.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from el_plugins.nmt.benchmark import report, tables
+from el_plugins.nmt.benchmark.figures import draw
+from el_plugins.nmt.benchmark.runs import Run
+from el_plugins.nmt.benchmark.schedule import Schedule
+from el_plugins.nmt.benchmark.settings import Benchmark, read_settings
+from el_plugins.nmt.benchmark.summary import summarise
+from el_plugins.workflow.results import aligned, write_text
+
+
+def prepare(benchmark: Benchmark, folder: Path) -> None:
+    """Make the corpus with its own command, run in ``folder``, unless it is there.
+
+    Raises:
+        ValueError: a file is missing that no command makes.
+        RuntimeError: the command failed.
+    """
+    data = benchmark.data
+    if not Path(data.folder).exists() and data.prepare:
+        print(f"preparing {data.folder}: {data.prepare}")
+        # The command is the user's own, of his own settings file.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        environment = {**os.environ, "PATH": path}
+        if subprocess.run(data.prepare, shell=True, cwd=folder, env=environment, check=False).returncode:
+            raise RuntimeError(f"the command that prepares the corpus failed: {data.prepare}")
+    for path in (data.folder, *data.references.values()):
+        if not Path(path).exists():
+            raise ValueError(f"{path} does not exist, and no command of data.prepare makes it")
+
+
+def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, str], output: Path) -> None:
+    """Write ``results.jsonl``, ``report.md`` with its figures, and ``report.html``; print the main table."""
+    summary = summarise(benchmark, runs, failed)
+    write_text(output / "results.jsonl", "".join(json.dumps(row) + "\n" for row in summary["rows"]))
+    report.write(summary, draw(summary, output / "figures"), output)
+    first = summary["sections"][0]
+    print(f"\n{tables.heading(first)}\n{aligned(tables.scores(first))}")
+    print(f"\nvalidation and training\n{aligned(tables.training(summary))}\n")
+    for system, verdict, why in tables.verdicts(summary):
+        print(f"{system}: {verdict}. {why}.")
+    print(f"\nwrote {output / 'report.html'}, report.md and results.jsonl")
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="el-nmt-benchmark", description=__doc__)
+    parser.add_argument("settings", type=Path, help="YAML file: see examples/demo.yaml")
+    parser.add_argument(
+        "--output", type=Path, help="where everything goes (default: outputs/NAME of the file)"
+    )
+    parser.add_argument(
+        "--cluster",
+        choices=["local", "slurm"],
+        default="local",
+        help="local: one run on each GPU of this machine at a time, or one on the CPU; slurm: all as jobs "
+        "of SLURM, with what the file's cluster section says (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--hours",
+        type=float,
+        default=24.0,
+        help="time limit of a job, which then goes on in another (default: 24)",
+    )
+    options = parser.parse_args(arguments)
+    if options.hours <= 0:
+        parser.error(f"--hours must be above 0, got {options.hours:g}")
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``el-nmt-benchmark``."""
+    options = parse_arguments(arguments)
+    output = (options.output or Path("outputs") / options.settings.stem).resolve()
+    try:
+        benchmark = read_settings(options.settings)
+        prepare(benchmark, options.settings.resolve().parent)
+        runs = [
+            Run(benchmark, system, seed, output) for seed in benchmark.seeds for system in benchmark.systems
+        ]
+        for run in runs:
+            run.check()
+        missing = [run for run in runs if not run.result.exists()]
+        print(f"{len(runs)} runs in {output}, {len(runs) - len(missing)} of them done before")
+        schedule = Schedule(options.cluster, output / "jobs", options.hours, benchmark.cluster)
+        failed = schedule.execute(runs) if missing else {}
+        write_results(benchmark, runs, failed, output)
+    except KeyboardInterrupt:
+        raise SystemExit("\nel-nmt-benchmark: stopped; start it again to go on") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SystemExit(f"el-nmt-benchmark: {error}") from error
+    if failed:
+        raise SystemExit(f"el-nmt-benchmark: {len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""What the benchmark's runs are doing, as one line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from el_plugins.nmt.benchmark.runs import Run
+
+
+class Progress:
+    """A bar of all updates, with the number of runs done and failed and what the running ones do."""
+
+    def __init__(self, runs: Sequence[Run]):
+        self.runs = runs
+        self.total = {run.name: max_updates(run) for run in runs}
+        whole = None if None in self.total.values() else sum(filter(None, self.total.values()))
+        self.bar = tqdm(total=whole, unit="update", desc=f"{len(runs)} runs", initial=self.updates())
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self.bar.write(line, file=sys.stderr)
+
+    def updates(self) -> int:
+        """Updates done in all runs."""
+        return sum(read_progress(run).get("updates", 0) for run in self.runs)
+
+    def show(self, active: Sequence[Run], failed: int) -> None:
+        """Bring the bar up to date."""
+        self.bar.n = max(self.bar.n, self.updates())
+        stages = [(run.name, read_progress(run)) for run in active]
+        speed = sum(stage.get("words_per_second", 0) for _, stage in stages)
+        done = sum(run.result.exists() for run in self.runs)
+        doing = ", ".join(f"{name} {stage.get('stage', 'starting')}" for name, stage in stages[:3])
+        more = f" and {len(stages) - 3} more" if len(stages) > 3 else ""
+        words = f", {speed:.0f} words/s" if speed else ""
+        self.bar.set_postfix_str(f"{done} done, {failed} failed, {len(active)} running: {doing}{more}{words}")
+
+
+def read_progress(run: Run) -> dict[str, Any]:
+    """What ``run`` said last of its progress; nothing before it has said anything."""
+    path = run.folder / "progress.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def max_updates(run: Run) -> int | None:
+    """The training's length where its arguments give it in updates."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--max-update", type=int)
+    return parser.parse_known_args(run.arguments())[0].max_update

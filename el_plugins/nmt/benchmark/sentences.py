@@ -1,0 +1,66 @@
+"""Where translations differ: BLEU by length of the reference, and the sentences that changed most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sacrebleu.metrics import BLEU, CHRF
+
+LENGTHS = (5, 10, 20, 40)  # words of the reference, the upper ends of all buckets but the last
+
+
+def buckets(references: Sequence[str]) -> dict[str, list[int]]:
+    """Numbers of the sentences by length of their reference in words: "1-5", ..., "41+"; none is empty."""
+    starts = [1, *(end + 1 for end in LENGTHS)]
+    names = [f"{start}-{end}" for start, end in zip(starts, LENGTHS)] + [f"{starts[-1]}+"]
+    found: dict[str, list[int]] = {name: [] for name in names}
+    for number, reference in enumerate(references):
+        length = len(reference.split())
+        found[names[sum(length > end for end in LENGTHS)]].append(number)
+    return {name: numbers for name, numbers in found.items() if numbers}
+
+
+def bleu_by_length(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """Corpus BLEU of the sentences of each bucket."""
+    return {
+        name: BLEU().corpus_score([hypotheses[n] for n in numbers], [[references[n] for n in numbers]]).score
+        for name, numbers in buckets(references).items()
+    }
+
+
+def most_changed(
+    sources: Sequence[str],
+    references: Sequence[str],
+    baseline: Sequence[str],
+    system: Sequence[str],
+    count: int = 10,
+) -> list[dict[str, Any]]:
+    """The sentences whose chrF++ rose most against the baseline, then those where it fell most.
+
+    Returns:
+        At most ``count`` of either kind, with ``source``, ``reference``, ``baseline``, ``system`` and
+        ``change`` in points of chrF++.
+    """
+    chrf = CHRF(word_order=2)
+    changes = [
+        (
+            chrf.sentence_score(system[n], [references[n]]).score
+            - chrf.sentence_score(baseline[n], [references[n]]).score,
+            n,
+        )
+        for n in range(len(references))
+        if system[n] != baseline[n]
+    ]
+    rising = sorted((change for change in changes if change[0] > 0), reverse=True)[:count]
+    falling = sorted(change for change in changes if change[0] < 0)[:count]
+    return [
+        {
+            "source": sources[n],
+            "reference": references[n],
+            "baseline": baseline[n],
+            "system": system[n],
+            "change": change,
+        }
+        for change, n in rising + falling
+    ]

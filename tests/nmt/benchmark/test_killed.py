@@ -1,0 +1,87 @@
+"""``el-nmt-benchmark`` killed in training, averaging and generation, and started again: the same results."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from commands import TINY_MODEL, run
+
+pytest.importorskip("fairseq")
+pytest.importorskip("submitit")
+
+pytestmark = pytest.mark.long
+
+SETTINGS = """\
+data:
+  folder: {data}
+  source: de
+  target: en
+  references: {{test: {text}/test.en}}
+  detokenizer: null
+train: >-
+  {model} --optimizer adam --lr 0.01 --max-tokens 60 --label-smoothing 0.1 --num-workers 0 --max-update 300
+systems: [{{name: el, criterion: encouraging_ls}}]
+seeds: [1]
+average: 3
+generate: --beam 2 --max-len-b 10 --batch-size 1
+"""
+# What the run is doing when it is killed, as its progress file says.
+STAGES = ["training", "averaging", "translating test"]
+
+
+def kill_everything(marker):
+    """SIGKILL every process that was started with ``marker`` in its environment."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            try:
+                mine = marker.encode() in (process / "environ").read_bytes()
+            except OSError:
+                continue
+            if mine:
+                os.kill(int(process.name), signal.SIGKILL)
+
+
+def test_the_same_results_as_without_being_killed(corpus, tmp_path):
+    settings = tmp_path / "tiny.yaml"
+    settings.write_text(SETTINGS.format(data=corpus[1], text=corpus[0], model=" ".join(TINY_MODEL)))
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    run("el-nmt-benchmark", settings, "--output", whole)
+
+    command = [str(Path(sys.executable).with_name("el-nmt-benchmark")), str(settings), "--output", str(cut)]
+    folder = cut / "runs" / "el" / "seed1"
+    for stage in STAGES:
+        marker = f"KILL_TEST={tmp_path.name}-{stage.split()[0]}"
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **dict([marker.split("=")])}
+        with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+            deadline = time.monotonic() + 300
+            while not reached(folder, stage):
+                assert process.poll() is None, f"ended before {stage}"
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            kill_everything(marker)
+        assert not (folder / "result.json").exists()
+    run("el-nmt-benchmark", settings, "--output", cut)
+
+    log = (folder / "train.log").read_text()
+    assert log.count("$ ") >= 2
+    assert "Loaded checkpoint" in log
+    found, expected = (json.loads((f / "runs/el/seed1/result.json").read_text()) for f in (cut, whole))
+    assert found["scores"] == expected["scores"]
+    losses = [
+        {u: figures["valid_nll_loss"] for u, figures in one["curve"].items()} for one in (found, expected)
+    ]
+    assert losses[0] == losses[1]
+    assert (cut / "results.jsonl").read_text() == (whole / "results.jsonl").read_text()
+
+
+def reached(folder, stage):
+    """Whether the run is at ``stage``; for training, some epochs in."""
+    if stage == "training":
+        return (folder / "checkpoints" / "checkpoint3.pt").exists()
+    progress = folder / "progress.json"
+    return progress.exists() and json.loads(progress.read_text())["stage"] == stage

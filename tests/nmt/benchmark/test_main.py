@@ -1,0 +1,86 @@
+"""``el-nmt-benchmark`` as a user runs it: whole, again, changed, and with a system that fails."""
+
+import json
+
+import pytest
+from commands import TINY_MODEL, run
+
+pytest.importorskip("fairseq")
+pytest.importorskip("submitit")
+
+SETTINGS = """\
+data:
+  folder: {data}
+  source: de
+  target: en
+  references: {{test: {text}/test.en}}
+  detokenizer: null
+train: >-
+  {model} --optimizer adam --lr 0.01 --max-tokens 300 --label-smoothing 0.1 --num-workers 0 --max-update 6
+systems:
+- {{name: ce, criterion: label_smoothed_cross_entropy}}
+- {{name: el, criterion: encouraging_ls}}
+seeds: [1]
+average: 2
+generate: --beam 2 --max-len-b 10 --batch-size 1
+length_penalties: [1]
+"""
+
+
+@pytest.fixture(scope="module")
+def benchmark(corpus, tmp_path_factory):
+    """A finished benchmark: (settings file, output folder, what was printed)."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    settings = folder / "tiny.yaml"
+    settings.write_text(SETTINGS.format(data=corpus[1], text=corpus[0], model=" ".join(TINY_MODEL)))
+    output = folder / "out"
+    return settings, output, run("el-nmt-benchmark", settings, "--output", output)
+
+
+def test_results(benchmark, corpus):
+    _, output, printed = benchmark
+    rows = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
+    found = {(row["system"], row["seed"], row["checkpoint"]): row for row in rows}
+    assert set(found) == {
+        (name, 1, kind) for name in ("ce", "el") for kind in ("best", "averaged", "averaged_tuned")
+    }
+    generated = output / "runs" / "el" / "seed1" / "translations" / "averaged.test.txt"
+    scored = output / "scores.json"
+    run("el-score", generated, "--reference", corpus[0] / "test.en", "--json", scored)
+    expected = json.loads(scored.read_text())
+    assert {metric: found["el", 1, "averaged"][metric] for metric in expected} == expected
+    assert found["el", 1, "averaged_tuned"]["length_penalty"] == 1.0
+    assert "el: not told apart. test, averaged checkpoint: BLEU" in printed
+    assert "nothing is known of the spread over seeds" in printed
+
+
+def test_again_does_nothing_and_a_changed_setting_is_refused(benchmark):
+    settings, output, _ = benchmark
+    before = {path: path.stat().st_mtime for path in (output / "runs").rglob("*")}
+    assert "2 runs in" in run("el-nmt-benchmark", settings, "--output", output)
+    assert {path: path.stat().st_mtime for path in (output / "runs").rglob("*")} == before
+    changed = settings.with_name("changed.yaml")
+    changed.write_text(settings.read_text().replace("--lr 0.01", "--lr 0.02"))
+    refused = run("el-nmt-benchmark", changed, "--output", output, check=False)
+    assert "was made with other settings (train): take another folder" in refused
+    assert {path: path.stat().st_mtime for path in (output / "runs").rglob("*")} == before
+
+
+def test_a_failing_system_stops_no_other(benchmark):
+    settings, output, _ = benchmark
+    more = settings.with_name("more.yaml")
+    broken = "- {name: broken, criterion: encouraging_ls, arguments: --log-end 3}\n"
+    more.write_text(settings.read_text().replace("seeds:", broken + "seeds:"))
+    printed = run("el-nmt-benchmark", more, "--output", output, check=False)
+    assert "1 of 3 runs failed: broken/seed1" in printed
+    assert "log_end" in (output / "runs" / "broken" / "seed1" / "failed.txt").read_text()
+    assert "broken/seed1" in (output / "report.md").read_text()
+    assert "| system |" in printed.replace("  ", "")
+
+
+def test_bad_input_is_named(benchmark, tmp_path):
+    assert "No such file" in run("el-nmt-benchmark", tmp_path / "none.yaml", check=False)
+    settings = tmp_path / "missing.yaml"
+    settings.write_text(benchmark[0].read_text().replace("test.en", "none.en"))
+    assert "none.en does not exist, and no command" in run("el-nmt-benchmark", settings, check=False)
+    assert "--hours must be above 0, got 0" in run("el-nmt-benchmark", settings, "--hours", "0", check=False)
