@@ -16,7 +16,7 @@ DATA ?= digits
 help:
 	@echo 'make demo          train and compare CE and EL on real German-English text (SOURCE=fr for French)'
 	@echo 'make demo-detection  train and compare RetinaNet with focal and halted focal loss (DATA=trees for aerial photographs)'
-	@echo 'make test          environment, ruff, mypy and the tests that CI runs'
+	@echo 'make test          environment, ruff, mypy, shellcheck and the tests that CI runs'
 	@echo 'make test-long     the tests that take minutes too'
 	@echo 'make test-classic  losses and criterion on official fairseq 0.12.2, Python 3.10, torch 2.2'
 	@echo 'make bench         time and memory of the losses and of training beside their peers (half an hour)'
@@ -50,6 +50,7 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/shellcheck -x run_scripts/*.sh
 
 test: lint
 	$(VENV)/bin/python -m pytest -m 'not long'

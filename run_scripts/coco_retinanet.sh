@@ -27,25 +27,8 @@ weights_url=${WEIGHTS_URL:-https://dl.fbaipublicfiles.com/detectron2/ImageNetPre
 coco=$DETECTRON2_DATASETS/coco
 weights=$DETECTRON2_DATASETS/R-50.pkl
 
-die() { echo "coco_retinanet: $*" >&2; exit 1; }
-run() {
-    if [[ -n ${DRY_RUN:-} ]]; then printf '%q ' "$@"; echo; else "$@"; fi
-}
-
-# fetch URL FILE [BYTES]: resumes, and takes the file for whole only if it has the size it should have.
-fetch() {
-    local url=$1 file=$2 bytes=${3:-}
-    [[ -e $file ]] && return
-    run curl --fail --location --retry 5 --continue-at - --output "$file.part" "$url" \
-        || die "cannot download $url; put the file at $file yourself"
-    [[ -n ${DRY_RUN:-} ]] && return
-    local found
-    found=$(stat --format %s "$file.part")
-    if [[ -n $bytes && $found != "$bytes" ]]; then
-        die "$file.part has $found bytes, expected $bytes: delete it and start again"
-    fi
-    mv "$file.part" "$file"
-}
+# shellcheck source=run_scripts/common.sh
+source "$(dirname "$0")/common.sh"
 
 # unpack FOLDER ARCHIVE BYTES: coco/FOLDER from the archive, moved into place when it is whole.
 unpack() {
@@ -70,16 +53,11 @@ if ((gpus == 0)); then
     echo "no GPU found: training on the CPU, which takes months for the whole schedule" >&2
     gpus=1
 fi
-machines=${NNODES:-${SLURM_NNODES:-1}}
-rank=${NODE_RANK:-${SLURM_NODEID:-0}}
+find_machines
 launch=(--num-gpus "$gpus")
 if ((machines > 1)); then
-    if [[ -z ${MASTER_ADDR:-} && -n ${SLURM_JOB_NODELIST:-} ]]; then
-        MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
-    fi
-    [[ -n ${MASTER_ADDR:-} ]] || die "NNODES is $machines: set MASTER_ADDR to the first machine's address"
     launch+=(--num-machines "$machines" --machine-rank "$rank")
-    launch+=(--dist-url "tcp://$MASTER_ADDR:${MASTER_PORT:-29500}")
+    launch+=(--dist-url "tcp://$MASTER_ADDR:$MASTER_PORT")
 fi
 
 for system in $systems; do

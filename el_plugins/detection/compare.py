@@ -12,9 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from el_plugins.workflow.results import table, write_text
+from el_plugins.workflow.results import spread, table, with_spread, write_text
 
 METRICS = ("AP", "AP50", "AP75")
 
@@ -35,13 +33,6 @@ def read(folder: Path) -> dict[str, dict[str, list[float]]]:
     return systems
 
 
-def spread(values: Sequence[float]) -> str:
-    """Mean and standard deviation over seeds; the mean alone of a single seed."""
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``python -m el_plugins.detection.compare``."""
     parser = argparse.ArgumentParser(prog="python -m el_plugins.detection.compare", description=__doc__)
@@ -52,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         raise SystemExit(f"compare: {error}") from error
     rows = {
-        system: {"seeds": len(figures["AP"]), **{metric: spread(figures[metric]) for metric in METRICS}}
+        system: {"seeds": len(figures["AP"]), **{m: with_spread(*spread(figures[m])) for m in METRICS}}
         for system, figures in systems.items()
     }
     text = table(dict.fromkeys(("seeds", *METRICS), "{}"), rows)

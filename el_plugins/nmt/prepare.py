@@ -1,20 +1,14 @@
-"""From raw sentence pairs to a binarised fairseq corpus: split, Moses tokens, joint BPE, preprocess."""
+"""The corpus of message catalogues, ready for fairseq: ``python -m el_plugins.nmt.prepare``."""
 
 from __future__ import annotations
 
 import argparse
 import random
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from sacremoses import MosesTokenizer
-from subword_nmt.apply_bpe import BPE
-from subword_nmt.learn_bpe import learn_bpe
-from tqdm import tqdm
-
 from el_plugins.nmt import catalogues
-from el_plugins.workflow.commands import run
+from el_plugins.nmt.corpora import appearing, binarise, split_words, tokenise, write_lines
 
 SPLIT_SEED = 20220222
 
@@ -22,9 +16,7 @@ SPLIT_SEED = 20220222
 def prepare(
     pairs: Sequence[tuple[str, str]], language: str, folder: Path, merges: int = 6000, held_out: int = 1000
 ) -> None:
-    """Write ``folder`` with ``text/`` (raw), ``bpe/``, ``codes`` and the binarised ``bin/``.
-
-    The folder appears only when it is complete: it is made under another name and renamed.
+    """Write ``folder`` with ``text/`` (raw), ``subwords/``, ``codes`` and the binarised ``bin/``.
 
     Args:
         pairs: (English, ``language``) sentences, none twice; shuffled with a fixed seed.
@@ -38,50 +30,23 @@ def prepare(
         raise ValueError(f"{len(pairs)} pairs are too few to hold out {held_out} and {held_out // 2}")
     shuffled = list(pairs)
     random.Random(SPLIT_SEED).shuffle(shuffled)
-    valid_end = held_out + held_out // 2
-    splits = {
-        "test": shuffled[:held_out],
-        "valid": shuffled[held_out:valid_end],
-        "train": shuffled[valid_end:],
-    }
-
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    (unfinished / "text").mkdir(parents=True)
-    (unfinished / "bpe").mkdir()
-    tokens: dict[str, list[str]] = {}
-    for side, code in enumerate(("en", language)):
-        tokenizer = MosesTokenizer(lang=code)
-        for split, part in splits.items():
-            lines = [pair[side] for pair in part]
-            _write(unfinished / "text" / f"{split}.{code}", lines)
-            tokens[f"{split}.{code}"] = [
-                tokenizer.tokenize(line, return_str=True, escape=False)
-                for line in tqdm(lines, desc=f"tokenising {split}.{code}", unit="sentence")
-            ]
-
-    codes = unfinished / "codes"
-    with codes.open("w", encoding="utf-8") as file:
-        learn_bpe(tokens["train.en"] + tokens[f"train.{language}"], file, merges)
-    with codes.open(encoding="utf-8") as file:
-        bpe = BPE(file)
-    for name, lines in tokens.items():
-        progress = tqdm(lines, desc=f"splitting {name}", unit="sentence")
-        _write(unfinished / "bpe" / name, [bpe.process_line(line) for line in progress])
-
-    prefixes = [word for split in splits for word in (f"--{split}pref", unfinished / "bpe" / split)]
-    command = ["fairseq-preprocess", "--source-lang", language, "--target-lang", "en", "--joined-dictionary"]
-    run([*command, *prefixes, "--destdir", unfinished / "bin"], unfinished / "preprocess.log")
-    unfinished.rename(folder)
-
-
-def _write(path: Path, lines: Sequence[str]) -> None:
-    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    ends = {"test": held_out, "valid": held_out + held_out // 2, "train": len(shuffled)}
+    splits, start = {}, 0
+    for part, end in ends.items():
+        english, foreign = zip(*shuffled[start:end])
+        splits[part] = {"en": list(english), language: list(foreign)}
+        start = end
+    with appearing(folder) as unfinished:
+        for part, text in splits.items():
+            for code, lines in text.items():
+                write_lines(unfinished / "text" / f"{part}.{code}", lines)
+        subwords = split_words(tokenise(splits, escape=False), merges, unfinished / "codes")
+        binarise(subwords, language, "en", unfinished, joined=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of ``python -m el_plugins.nmt.prepare``: the corpus of message catalogues."""
-    parser = argparse.ArgumentParser(prog="python -m el_plugins.nmt.prepare", description=catalogues.__doc__)
+    """Entry point of ``python -m el_plugins.nmt.prepare``."""
+    parser = argparse.ArgumentParser(prog="python -m el_plugins.nmt.prepare", description=__doc__)
     parser.add_argument("language", choices=["de", "fr"], help="translated from, to English")
     parser.add_argument("folder", type=Path, help="made unless it exists")
     options = parser.parse_args(arguments)

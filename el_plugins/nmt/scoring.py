@@ -15,6 +15,8 @@ GENERATED = re.compile(r"([STH])-(\d+)\t")
 DETOKENIZERS = ("moses",)
 # Of the tokens as they are, what the paper and fairseq-score report; the other scores are of plain text.
 TOKENISED = "bleu_tokenised"
+# How tables call the scores; the keys are their names in results.
+TITLES = {TOKENISED: "tokenised BLEU", "bleu": "BLEU", "chrf": "chrF++", "ter": "TER"}
 
 
 def metrics() -> dict[str, BLEU | CHRF | TER]:

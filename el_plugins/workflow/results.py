@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,16 @@ def cells(
         values = [(row[column], style) for column, style in columns.items()]
         found.append([name, *("-" if value is None else style.format(value) for value, style in values)])
     return found
+
+
+def spread(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation (of a sample; None for a single value)."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def with_spread(mean: float, deviation: float | None, digits: int = 2) -> str:
+    """34.50 ± 0.71; the mean alone where there is one value."""
+    return f"{mean:.{digits}f}" if deviation is None else f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -18,7 +18,6 @@ from detectron2.modeling.backbone import BasicStem, ResNet
 from sklearn.datasets import load_digits
 
 from el_plugins.detection.coco import write_split
-from el_plugins.detection.compare import spread
 from el_plugins.detection.digits import scenes
 
 SCRIPT = REPOSITORY / "run_scripts" / "coco_retinanet.sh"
@@ -105,8 +104,3 @@ def test_bad_input_is_named(mirror, tmp_path):
     with zipfile.ZipFile(archive, "w") as other:
         other.writestr("val2017/x.png", b"")
     assert "lacks 2 of 2 pictures, such as 000001.png" in recipe(broken, tmp_path, check=False)
-
-
-def test_spread_over_seeds():
-    assert spread([34.0, 35.0]) == "34.50 ± 0.71"
-    assert spread([34.0]) == "34.00"

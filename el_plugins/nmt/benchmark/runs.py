@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
-import zipfile
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,6 +18,7 @@ from submitit.helpers import DelayedSubmission
 
 from el_plugins.checkpoints.average import average_checkpoints, save_atomically
 from el_plugins.checkpoints.choose import last_checkpoints
+from el_plugins.checkpoints.repair import repair_last
 from el_plugins.nmt.benchmark.settings import Benchmark, System
 from el_plugins.nmt.benchmark.tokens import target_tokens
 from el_plugins.nmt.score import score_file
@@ -204,18 +203,6 @@ class Run:
         path = self.folder / "progress.json"
         before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         write_json(path, {"updates": before.get("updates", 0), "stage": stage, **figures})
-
-
-def repair_last(checkpoints: Path) -> None:
-    """Make ``checkpoint_last.pt`` whole again if fairseq was killed while it copied the newest one there."""
-    last = checkpoints / "checkpoint_last.pt"
-    if last.exists() and not zipfile.is_zipfile(last):
-        others = sorted(checkpoints.glob("checkpoint*[0-9].pt"), key=lambda path: path.stat().st_mtime)
-        whole = [path for path in others if zipfile.is_zipfile(path)]
-        last.unlink()
-        if whole:
-            shutil.copy(whole[-1], last.with_suffix(".tmp"))
-            last.with_suffix(".tmp").rename(last)
 
 
 def versions() -> dict[str, str]:

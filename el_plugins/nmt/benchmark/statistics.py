@@ -26,11 +26,6 @@ size, and no p-value is corrected for the number of comparisons.
 """
 
 
-def spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation (of a sample; None for a single value)."""
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
 def over_seeds(system: Mapping[int, float], baseline: Mapping[int, float]) -> dict[str, Any]:
     """Paired comparison of scores by seed, over the seeds that both have.
 

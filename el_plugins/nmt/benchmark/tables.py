@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from el_plugins.nmt.benchmark.statistics import METRICS, spread, verdict
-from el_plugins.workflow.results import cells
+from el_plugins.nmt.benchmark.statistics import METRICS, verdict
+from el_plugins.nmt.scoring import TITLES
+from el_plugins.workflow.results import cells, spread, with_spread
 
-TITLES = {"bleu_tokenised": "tokenised BLEU", "bleu": "BLEU", "chrf": "chrF++", "ter": "TER"}
 CHECKPOINTS = {
     "averaged": "averaged checkpoint",
     "best": "best checkpoint",
@@ -30,11 +30,6 @@ TRAINING = {"nll": "{}", "well-classified %": "{}", "minutes": "{}", "words a se
 def heading(place: Mapping[str, Any]) -> str:
     """Title of what was measured on a test subset with a kind of checkpoint."""
     return f"{place['subset']}, {CHECKPOINTS[place['checkpoint']]}"
-
-
-def with_spread(mean: float, deviation: float | None, digits: int = 2) -> str:
-    """34.50 ± 0.71; the mean alone where there is one value."""
-    return f"{mean:.{digits}f}" if deviation is None else f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
 
 def verdicts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("scipy")
 pytest.importorskip("sacrebleu")
 
-from el_plugins.nmt.benchmark.statistics import over_seeds, over_sentences, spread, verdict
+from el_plugins.nmt.benchmark.statistics import over_seeds, over_sentences, verdict
 from el_plugins.nmt.scoring import paired_test
 
 
@@ -34,11 +34,6 @@ def test_verdict():
     assert verdict("bleu", {"difference": -0.4, "p_value": 0.03}) == "worse"
     assert verdict("bleu", {"difference": 0.4, "p_value": 0.05}) == "not told apart"
     assert verdict("bleu", {"difference": 0.4, "p_value": None}) == "not told apart"
-
-
-def test_spread():
-    assert spread([34.0, 35.0]) == pytest.approx((34.5, 0.5**0.5))
-    assert spread([34.0]) == (34.0, None)
 
 
 def test_over_sentences_are_kept(tmp_path):

@@ -1,6 +1,4 @@
-"""What a run measures and what it does with damaged files."""
-
-import shutil
+"""What is measured of target tokens."""
 
 import numpy as np
 import pytest
@@ -9,7 +7,6 @@ from commands import PLUGIN, run
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
 
-from el_plugins.nmt.benchmark.runs import repair_last
 from el_plugins.nmt.benchmark.tokens import target_tokens
 from el_plugins.nmt.training_log import last_validation
 
@@ -30,22 +27,3 @@ def test_tokens_agree_with_fairseq_validate(corpus, trained, tmp_path):
     assert ((found["log_p"] <= np.log(0.5)) | (found["margin"] > 0)).all()
     words = sum(len(line.split()) + 1 for line in (corpus[0] / "valid.en").open())
     assert all(values.shape == (words,) and values.dtype == np.float32 for values in found.values())
-
-
-def test_a_copy_cut_short_is_made_again(trained, tmp_path):
-    checkpoints = tmp_path / "checkpoints"
-    shutil.copytree(trained[0], checkpoints)
-    last = checkpoints / "checkpoint_last.pt"
-    whole = last.read_bytes()
-    repair_last(checkpoints)
-    assert last.read_bytes() == whole
-    last.write_bytes(whole[: len(whole) // 2])
-    repair_last(checkpoints)
-    assert (
-        last.read_bytes()
-        == max(checkpoints.glob("checkpoint*[0-9].pt"), key=lambda path: path.stat().st_mtime).read_bytes()
-    )
-    for path in checkpoints.iterdir():
-        path.write_bytes(whole[:1000])
-    repair_last(checkpoints)
-    assert not last.exists()

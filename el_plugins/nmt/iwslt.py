@@ -1,0 +1,200 @@
+"""IWSLT's TED talks made ready for fairseq, with the content of fairseq's own two recipes.
+
+German-English of 2014: Moses tokens, pairs of 1 to 175 tokens and a ratio of lengths up to 1.5, lower case,
+10,000 BPE operations learned on both sides, every 23rd pair for validation, five sets together as test.
+French-English of 2017: text as it is, 16,384 SentencePiece BPE pieces learned on both sides, dev2010 for
+validation, tst2010 to tst2015 as six test sets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import sentencepiece
+
+from el_plugins.nmt.corpora import Splits, appearing, binarise, split_words, tokenise, write_lines
+
+# Lines of the training files that are about a talk and are no sentence of it.
+ABOUT = re.compile(r"<(url|talkid|keywords|speaker|reviewer|translator|doc|/doc)\b")
+TAG = re.compile(r"</?(title|description)>")
+SEGMENT = re.compile(r'<seg id="\d+">\s*(.*?)\s*</seg>')
+
+DE_EN_TESTS = [
+    "IWSLT14.TED.dev2010",
+    "IWSLT14.TEDX.dev2012",
+    "IWSLT14.TED.tst2010",
+    "IWSLT14.TED.tst2011",
+    "IWSLT14.TED.tst2012",
+]
+FR_EN_VALID = "IWSLT17.TED.dev2010"
+FR_EN_TESTS = [f"IWSLT17.TED.tst{year}" for year in range(2010, 2016)]
+VALID_EVERY = 23
+MAX_TOKENS, MAX_RATIO = 175, 1.5
+MERGES = 10_000
+PIECES = 16_384
+MAX_PIECES = 250
+
+
+class Archive:
+    """A .tgz or .zip as IWSLT gives it out, for one pair of languages.
+
+    Args:
+        path: the archive.
+        source: language translated from, to English.
+        sets: names of the development and test sets that must be there.
+
+    Raises:
+        ValueError: it is damaged, or another archive; the message says what was expected.
+    """
+
+    def __init__(self, path: Path, source: str, sets: Sequence[str]):
+        self.path, self.pair, self.languages = path, f"{source}-en", (source, "en")
+        self.members = self._read()
+        needed = [f"{self.pair}/train.tags.{self.pair}.{language}" for language in self.languages]
+        needed += [f"{self.pair}/{name}.{self.pair}.{lang}.xml" for name in sets for lang in self.languages]
+        if missing := [name for name in needed if name not in self.members]:
+            raise ValueError(
+                f"{path} is not IWSLT's {self.pair} archive: it lacks {missing[0]} and {len(missing) - 1} "
+                f"more of the {len(needed)} files expected"
+            )
+
+    def _read(self) -> dict[str, str]:
+        """Text of all files by name, read to the end so that damage shows."""
+        try:
+            if zipfile.is_zipfile(self.path):
+                with zipfile.ZipFile(self.path) as archive:
+                    files = {name: archive.read(name) for name in archive.namelist() if name[-1] != "/"}
+            else:
+                with tarfile.open(self.path) as archive:
+                    opened = ((member.name, archive.extractfile(member)) for member in archive)
+                    files = {name: file.read() for name, file in opened if file}
+        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
+            raise ValueError(f"{self.path} is damaged, or no .tgz or .zip: {error}") from error
+        wanted = re.compile(rf"(^|/)({self.pair}/[^/]*)$")
+        found = {match[2]: content for name, content in files.items() if (match := wanted.search(name))}
+        return {name: content.decode("utf-8", errors="replace") for name, content in found.items()}
+
+    def training(self) -> dict[str, list[str]]:
+        """The training part by language, in the archive's order."""
+        text = {}
+        for language in self.languages:
+            lines = self.members[f"{self.pair}/train.tags.{self.pair}.{language}"].rstrip("\n").split("\n")
+            text[language] = [TAG.sub("", line).strip() for line in lines if not ABOUT.match(line.lstrip())]
+        return self._parallel("the training part", text)
+
+    def set(self, name: str) -> dict[str, list[str]]:
+        """A development or test set by language."""
+        text = {}
+        for language in self.languages:
+            segments = SEGMENT.findall(self.members[f"{self.pair}/{name}.{self.pair}.{language}.xml"])
+            text[language] = [segment.replace("\u2019", "'") for segment in segments]
+        return self._parallel(name, text)
+
+    def _parallel(self, what: str, text: dict[str, list[str]]) -> dict[str, list[str]]:
+        counts = {language: len(lines) for language, lines in text.items()}
+        if len(set(counts.values())) > 1 or 0 in counts.values():
+            raise ValueError(
+                f"{self.path}: {what} must have as many sentences in both languages, got {counts}"
+            )
+        return text
+
+
+def prepare_de_en(archive: Path, folder: Path) -> None:
+    """Write the German-English corpus into ``folder``."""
+    talks = Archive(archive, "de", DE_EN_TESTS)
+    sets = [talks.set(name) for name in DE_EN_TESTS]
+    test = {language: [line for one in sets for line in one[language]] for language in talks.languages}
+    tokens = tokenise({"train": talks.training(), "test": test}, escape=True)
+    pairs = [pair for pair in zip(*tokens["train"].values()) if has_fitting_lengths(*pair)]
+    parts = {
+        "train": [pair for number, pair in enumerate(pairs, start=1) if number % VALID_EVERY],
+        "valid": pairs[VALID_EVERY - 1 :: VALID_EVERY],
+        "test": list(zip(*tokens["test"].values())),
+    }
+    splits = {part: lower_case(pairs, talks.languages) for part, pairs in parts.items()}
+    # The systems write lower case, so the plain references are in lower case, too.
+    write_lines(folder / "text" / "test.en", [line.lower() for line in test["en"]])
+    binarise(split_words(splits, MERGES, folder / "codes"), "de", "en", folder, joined=False)
+
+
+def has_fitting_lengths(source: str, target: str) -> bool:
+    """Whether both have 1 to :data:`MAX_TOKENS` tokens, none over :data:`MAX_RATIO` times the other's."""
+    short, long = sorted((len(source.split()), len(target.split())))
+    return short >= 1 and long <= MAX_TOKENS and long <= MAX_RATIO * short
+
+
+def lower_case(pairs: Sequence[Sequence[str]], languages: Sequence[str]) -> dict[str, list[str]]:
+    """Lines by language, in lower case.
+
+    Raises:
+        ValueError: there are none: the archive holds too little.
+    """
+    if not pairs:
+        raise ValueError(f"too few sentences of fitting lengths to hold out every {VALID_EVERY}rd")
+    return {language: [line.lower() for line in side] for language, side in zip(languages, zip(*pairs))}
+
+
+def prepare_fr_en(archive: Path, folder: Path) -> None:
+    """Write the French-English corpus into ``folder``."""
+    talks = Archive(archive, "fr", [FR_EN_VALID, *FR_EN_TESTS])
+    # fairseq numbers several test sets test, test1, test2, ...
+    tests = {f"test{number or ''}": talks.set(name) for number, name in enumerate(FR_EN_TESTS)}
+    for subset, text in tests.items():
+        write_lines(folder / "text" / f"{subset}.en", text["en"])
+    splits = {"train": talks.training(), "valid": talks.set(FR_EN_VALID), **tests}
+    pieces = split_pieces(splits, PIECES, folder / "sentencepiece.model")
+    pairs = zip(*pieces["train"].values())
+    kept = [pair for pair in pairs if all(1 <= len(side.split()) <= MAX_PIECES for side in pair)]
+    pieces["train"] = {language: list(side) for language, side in zip(talks.languages, zip(*kept))}
+    binarise(pieces, "fr", "en", folder, joined=True)
+
+
+def split_pieces(splits: Splits, count: int, model: Path) -> Splits:
+    """SentencePiece BPE with ``count`` pieces, fewer if the text has no more, learned on ``train``."""
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=(line for lines in splits["train"].values() for line in lines if line),
+        model_prefix=str(model.with_suffix("")),
+        vocab_size=count,
+        hard_vocab_limit=False,
+        character_coverage=1.0,
+        model_type="bpe",
+        minloglevel=1,
+    )
+    processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
+    return {
+        part: {
+            language: [" ".join(line) for line in processor.encode(lines, out_type=str)]
+            for language, lines in text.items()
+        }
+        for part, text in splits.items()
+    }
+
+
+RECIPES: Mapping[str, Callable[[Path, Path], None]] = {"de-en": prepare_de_en, "fr-en": prepare_fr_en}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``python -m el_plugins.nmt.iwslt``."""
+    parser = argparse.ArgumentParser(prog="python -m el_plugins.nmt.iwslt", description=__doc__)
+    parser.add_argument("pair", choices=RECIPES)
+    parser.add_argument("archive", type=Path, help="IWSLT 2014's de-en.tgz or IWSLT 2017's fr-en.tgz or .zip")
+    parser.add_argument("folder", type=Path, help="made unless it exists; fairseq's data are in its bin/")
+    options = parser.parse_args(arguments)
+    if options.folder.exists():
+        print(f"{options.folder} is there")
+        return
+    try:
+        with appearing(options.folder) as unfinished:
+            RECIPES[options.pair](options.archive, unfinished)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SystemExit(f"iwslt: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

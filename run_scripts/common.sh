@@ -1,0 +1,37 @@
+# shellcheck shell=bash
+# What the recipes share: errors, dry runs, downloads that resume, the machines that train together.
+
+die() { echo "$(basename "$0" .sh): $*" >&2; exit 1; }
+run() {
+    if [[ -n ${DRY_RUN:-} ]]; then printf '%q ' "$@"; echo; else "$@"; fi
+}
+
+# fetch URL FILE [BYTES]: resumes, and takes the file for whole only if it has the size it should have.
+fetch() {
+    local url=$1 file=$2 bytes=${3:-}
+    [[ -e $file ]] && return
+    run curl --fail --location --retry 5 --continue-at - --output "$file.part" "$url" \
+        || die "cannot download $url; put the file at $file yourself"
+    [[ -n ${DRY_RUN:-} ]] && return
+    local found
+    found=$(stat --format %s "$file.part")
+    if [[ -n $bytes && $found != "$bytes" ]]; then
+        die "$file.part has $found bytes, expected $bytes: delete it and start again"
+    fi
+    mv "$file.part" "$file"
+}
+
+# find_machines sets machines, rank and, for several of them, MASTER_ADDR and MASTER_PORT: from NNODES, NODE_RANK and
+# so on, else from SLURM's variables.
+find_machines() {
+    machines=${NNODES:-${SLURM_NNODES:-1}}
+    rank=${NODE_RANK:-${SLURM_NODEID:-0}}
+    MASTER_PORT=${MASTER_PORT:-29500}
+    if ((machines > 1)); then
+        if [[ -z ${MASTER_ADDR:-} && -n ${SLURM_JOB_NODELIST:-} ]]; then
+            MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+        fi
+        [[ -n ${MASTER_ADDR:-} ]] || die "NNODES is $machines: set MASTER_ADDR to the first machine's address"
+        ((rank >= 0 && rank < machines)) || die "NODE_RANK must be 0 to $((machines - 1)), got $rank"
+    fi
+}

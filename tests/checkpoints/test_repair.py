@@ -1,0 +1,30 @@
+"""A checkpoint whose copy was cut short."""
+
+import shutil
+import sys
+
+import pytest
+from commands import run
+
+pytest.importorskip("fairseq")
+
+from el_plugins.checkpoints.repair import repair_last
+
+
+def test_a_copy_cut_short_is_made_again(trained, tmp_path):
+    checkpoints = tmp_path / "checkpoints"
+    shutil.copytree(trained[0], checkpoints)
+    last = checkpoints / "checkpoint_last.pt"
+    whole = last.read_bytes()
+    repair_last(checkpoints)
+    assert last.read_bytes() == whole
+    last.write_bytes(whole[: len(whole) // 2])
+    run(sys.executable, "-m", "el_plugins.checkpoints.repair", checkpoints)
+    assert (
+        last.read_bytes()
+        == max(checkpoints.glob("checkpoint*[0-9].pt"), key=lambda path: path.stat().st_mtime).read_bytes()
+    )
+    for path in checkpoints.iterdir():
+        path.write_bytes(whole[:1000])
+    repair_last(checkpoints)
+    assert not last.exists()
