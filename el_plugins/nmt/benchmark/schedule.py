@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from el_plugins.nmt.benchmark.progress import Progress
 from el_plugins.nmt.benchmark.runs import Run
 
-POLL = 1.0  # seconds
+POLL = {"local": 1, "slurm": 10}  # seconds
 LOG_LINES = 15
 
 
@@ -37,6 +38,7 @@ class Schedule:
         self.executor.update_parameters(**parameters)
         gpus = list(range(torch.cuda.device_count()))
         self.free: list[int | None] | None = None if cluster == "slurm" else [*gpus] or [None]
+        self.cluster = cluster
 
     def submit(self, run: Run) -> tuple[submitit.Job, int | None]:
         """Start ``run`` on the first free GPU; (its job, the GPU)."""
@@ -45,13 +47,25 @@ class Schedule:
             self.executor.update_parameters(gpus_per_node=1, local_visible_gpus=[gpu])
         return self.executor.submit(run), gpu
 
+    def ended(self, jobs: Mapping[str, submitit.Job]) -> list[str]:
+        """Names of the jobs that are over, for good or ill; a requeued one is not."""
+        if self.cluster == "local":
+            return [name for name, job in jobs.items() if job.done()]
+        # submitit asks sacct, which knows nothing where a cluster keeps no accounts; the queue always knows.
+        queue = subprocess.run(
+            ["squeue", "--noheader", "--me", "--format=%A"], capture_output=True, text=True, check=False
+        )
+        if queue.returncode:  # the controller does not answer now; it will
+            return []
+        return [name for name, job in jobs.items() if job.job_id not in queue.stdout.split()]
+
     def execute(self, runs: Sequence[Run]) -> dict[str, str]:
         """Run all of ``runs``.
 
         Returns:
             Why, by name, for those that failed: the error and the end of the log.
         """
-        waiting = list(runs)
+        waiting = [run for run in runs if not run.result.exists()]
         active: dict[str, tuple[Run, submitit.Job, int | None]] = {}
         failed: dict[str, str] = {}
         with Progress(runs) as progress:
@@ -60,17 +74,16 @@ class Schedule:
                     while waiting and (self.free is None or self.free):
                         run = waiting.pop(0)
                         active[run.name] = (run, *self.submit(run))
-                    for name, (run, job, gpu) in list(active.items()):
-                        if not job.done():
-                            continue
-                        del active[name]
+                    progress.show([run for run, _, _ in active.values()], len(failed))
+                    time.sleep(POLL[self.cluster])
+                    for name in self.ended({name: job for name, (_, job, _) in active.items()}):
+                        run, job, gpu = active.pop(name)
                         if self.free is not None:
                             self.free.append(gpu)
                         if not run.result.exists():
                             failed[name] = reason(run, job)
                             progress.say(f"{name} failed: {failed[name]}")
-                    progress.show([run for run, _, _ in active.values()], len(failed))
-                    time.sleep(POLL)
+                progress.show([], len(failed))
             except KeyboardInterrupt:
                 for _, job, _ in active.values():
                     job.cancel()
@@ -84,4 +97,4 @@ def reason(run: Run, job: submitit.Job) -> str:
         return run.failure.read_text(encoding="utf-8")
     # It had no time to say so itself: out of memory, killed, or it could not even start.
     lines = (job.stderr() or job.stdout() or "it left no log").splitlines()
-    return "\n".join([f"job {job.job_id} ended, state {job.state}; its log ends:", *lines[-LOG_LINES:]])
+    return "\n".join([f"job {job.job_id} ended without a result; its log ends:", *lines[-LOG_LINES:]])

@@ -1,0 +1,68 @@
+"""``el-nmt-benchmark --cluster slurm`` on a real SLURM whose node goes down while it trains."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import slurm
+from commands import TINY_MODEL, run
+
+pytest.importorskip("fairseq")
+pytest.importorskip("submitit")
+
+pytestmark = pytest.mark.long
+
+SETTINGS = """\
+data:
+  folder: {data}
+  source: de
+  target: en
+  references: {{test: {text}/test.en}}
+  detokenizer: null
+train: >-
+  {model} --optimizer adam --lr 0.01 --max-tokens 60 --label-smoothing 0.1 --num-workers 0 --max-update 600
+systems: [{{name: el, criterion: encouraging_ls}}]
+seeds: [1]
+average: 3
+generate: --beam 2 --max-len-b 10 --batch-size 1
+cluster: {{slurm_cpus_per_task: 1, slurm_setup: [export OMP_NUM_THREADS=1]}}
+"""
+
+
+@pytest.fixture
+def node(tmp_path_factory):
+    """SLURM's node, as long as the test lasts."""
+    with slurm.cluster(tmp_path_factory.mktemp("slurm")) as name:
+        yield name
+
+
+def test_a_node_taken_down_in_mid_run(node, corpus, tmp_path):
+    settings = tmp_path / "tiny.yaml"
+    settings.write_text(SETTINGS.format(data=corpus[1], text=corpus[0], model=" ".join(TINY_MODEL)))
+    run("el-nmt-benchmark", settings, "--output", tmp_path / "local")
+    command = [str(Path(sys.executable).with_name("el-nmt-benchmark")), str(settings)]
+    command += ["--output", str(tmp_path / "slurm"), "--cluster", "slurm", "--hours", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        folder = tmp_path / "slurm" / "runs" / "el" / "seed1"
+        deadline = time.monotonic() + 300
+        while not (folder / "checkpoints" / "checkpoint5.pt").exists():
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        slurm.control("update", f"nodename={node}", "state=down", "reason=test")
+        assert "Restarts=1" in slurm.control("show", "job")
+        assert not (folder / "result.json").exists()
+        slurm.control("update", f"nodename={node}", "state=resume")
+        # SLURM waits two minutes before it starts a requeued job.
+        slurm.control("update", "jobid=1", "starttime=now")
+        printed = process.communicate(timeout=400)[0]
+    assert process.returncode == 0, printed
+    assert "Loaded checkpoint" in (folder / "train.log").read_text()
+    found, expected = (
+        json.loads((tmp_path / where / "runs/el/seed1/result.json").read_text())
+        for where in ("slurm", "local")
+    )
+    assert found["scores"] == expected["scores"]
