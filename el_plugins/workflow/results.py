@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
 
 
 def table(columns: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]], first: str = "system") -> str:
@@ -42,8 +43,9 @@ def cells(
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation (of a sample; None for a single value)."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+    """Mean and standard deviation (of a sample; None for a single value); not a number where a value is not."""
+    column = torch.tensor(values, dtype=torch.float64)
+    return column.mean().item(), column.std().item() if len(values) > 1 else None
 
 
 def with_spread(mean: float, deviation: float | None, digits: int = 2) -> str:

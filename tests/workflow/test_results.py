@@ -21,6 +21,8 @@ def test_spread():
     assert spread([34.0, 35.0]) == pytest.approx((34.5, 0.5**0.5))
     assert with_spread(*spread([34.0, 35.0])) == "34.50 ± 0.71"
     assert with_spread(*spread([34.0]), digits=1) == "34.0"
+    # COCO's AP of a size of which the set has no object.
+    assert with_spread(*spread([float("nan"), 1.0])) == "nan ± nan"
 
 
 def test_other_settings_are_refused(tmp_path):
