@@ -43,7 +43,7 @@ def cells(
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation (of a sample; None for a single value); not a number where a value is not."""
+    """Mean and standard deviation (of a sample; None for a single value); NaN where a value is."""
     column = torch.tensor(values, dtype=torch.float64)
     return column.mean().item(), column.std().item() if len(values) > 1 else None
 
