@@ -36,7 +36,7 @@ def test_a_missing_line_is_noticed(tmp_path):
 
 
 def test_typographic_apostrophes_of_sets(tmp_path):
-    found = archive(tmp_path, ["E"], ["O"], '<seg id="1"> it’s </seg>\n<seg id="2">so</seg>').set("SET")
+    found = archive(tmp_path, ["E"], ["O"], '<seg id="1"> it\u2019s </seg>\n<seg id="2">so</seg>').set("SET")
     assert found["en"] == ["it's", "so"]
 
 
