@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-nmt-benchmark``."""
     options = parse_arguments(arguments)
     output = (options.output or Path("outputs") / options.settings.stem).resolve()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that `kill` ends the jobs, too
     try:
         benchmark = read_settings(options.settings)
         prepare(benchmark, options.settings.resolve().parent)

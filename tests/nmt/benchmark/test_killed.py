@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import TINY_MODEL, run
+from commands import TINY_MODEL, processes, run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
@@ -34,18 +34,6 @@ generate: --beam 2 --max-len-b 10 --batch-size 1
 STAGES = ["training", "averaging", "translating test"]
 
 
-def kill_everything(marker):
-    """SIGKILL every process that was started with ``marker`` in its environment."""
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and int(process.name) != os.getpid():
-            try:
-                mine = marker.encode() in (process / "environ").read_bytes()
-            except OSError:
-                continue
-            if mine:
-                os.kill(int(process.name), signal.SIGKILL)
-
-
 def test_the_same_results_as_without_being_killed(corpus, tmp_path):
     settings = tmp_path / "tiny.yaml"
     settings.write_text(SETTINGS.format(data=corpus[1], text=corpus[0], model=" ".join(TINY_MODEL)))
@@ -63,7 +51,8 @@ def test_the_same_results_as_without_being_killed(corpus, tmp_path):
                 assert process.poll() is None, f"ended before {stage}"
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
-            kill_everything(marker)
+            for started in processes(marker):
+                os.kill(started, signal.SIGKILL)
         assert not (folder / "result.json").exists()
     run("el-nmt-benchmark", settings, "--output", cut)
 

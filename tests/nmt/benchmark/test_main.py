@@ -1,9 +1,14 @@
 """``el-nmt-benchmark`` as a user runs it: whole, again, changed, and with a system that fails."""
 
 import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
-from commands import TINY_MODEL, run
+from commands import TINY_MODEL, processes, run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
@@ -84,3 +89,23 @@ def test_bad_input_is_named(benchmark, tmp_path):
     settings.write_text(benchmark[0].read_text().replace("test.en", "none.en"))
     assert "none.en does not exist, and no command" in run("el-nmt-benchmark", settings, check=False)
     assert "--hours must be above 0, got 0" in run("el-nmt-benchmark", settings, "--hours", "0", check=False)
+
+
+def test_kill_ends_the_training_too(benchmark, tmp_path):
+    long = tmp_path / "long.yaml"
+    long.write_text(benchmark[0].read_text().replace("--max-update 6", "--max-update 100000"))
+    command = [str(Path(sys.executable).with_name("el-nmt-benchmark")), str(long), "--output", str(tmp_path)]
+    marker = f"STOP_TEST={tmp_path.name}"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **dict([marker.split("=")])}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        wait_until((tmp_path / "runs" / "ce" / "seed1" / "checkpoints" / "checkpoint1.pt").exists)
+        process.terminate()
+        assert "stopped; start it again to go on" in process.communicate(timeout=60)[1]
+    wait_until(lambda: not processes(marker))
+
+
+def wait_until(reached, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
