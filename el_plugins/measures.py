@@ -31,3 +31,81 @@ def margin(logits: Tensor, target: Tensor) -> Tensor:
     """
     others = logits.scatter(1, target.unsqueeze(1), -torch.inf)
     return -energy(logits, target) - others.max(dim=1).values
+
+
+def ood_scores(logits: Tensor) -> dict[str, Tensor]:
+    """Three scores of how foreign an example looks, the higher the more (section 4.4, Figure 11).
+
+    ``minimum_energy`` is the paper's, min over y of E(y|x) = -max z; ``free_energy`` is -logsumexp z;
+    ``maximum_probability`` is minus the probability of the predicted class.
+
+    Args:
+        logits: (N, C), any floating dtype.
+
+    Returns:
+        (N,) by name.
+    """
+    return {
+        "minimum_energy": -logits.max(dim=1).values,
+        "maximum_probability": -logits.softmax(dim=1).max(dim=1).values,
+        "free_energy": -logits.logsumexp(dim=1),
+    }
+
+
+def ood_metrics(inside: Tensor, outside: Tensor) -> dict[str, float]:
+    """How well a score of :func:`ood_scores` tells the outside from the inside, in per cent (Table 4).
+
+    Args:
+        inside: (N,) scores of examples from the training distribution.
+        outside: (M,) scores of examples from elsewhere.
+
+    Returns:
+        ``auroc``: chance that an outside example scores higher than an inside one, ties counted half;
+        ``fpr95``: share of outside examples taken for inside at the threshold that keeps 95 % of the inside.
+
+    Raises:
+        ValueError: one of them is empty.
+    """
+    if not len(inside) or not len(outside):
+        raise ValueError(f"need scores on both sides, got {len(inside)} inside and {len(outside)} outside")
+    inside = inside.double().sort().values
+    below = torch.searchsorted(inside, outside.double(), side="left")
+    up_to = torch.searchsorted(inside, outside.double(), side="right")
+    threshold = inside[-(-95 * len(inside) // 100) - 1]
+    return {
+        "auroc": 100 * ((below + up_to) / 2 / len(inside)).double().mean().item(),
+        "fpr95": 100 * (outside <= threshold).double().mean().item(),
+    }
+
+
+SHOTS = ("many", "medium", "few")
+
+
+def shots(counts: Tensor) -> Tensor:
+    """Whether each class has many, medium or few training samples, as indices of :data:`SHOTS`.
+
+    Many is more than 100, few is fewer than 20 (Table 3).
+
+    Args:
+        counts: (C,) training samples of each class.
+
+    Returns:
+        (C,) int64.
+    """
+    return torch.where(counts > 100, 0, torch.where(counts < 20, 2, 1))
+
+
+def shot_accuracy(predicted: Tensor, target: Tensor, counts: Tensor) -> dict[str, float]:
+    """Accuracy in per cent: ``overall``, and over the test samples of classes of each of :data:`SHOTS`.
+
+    Args:
+        predicted, target: (N,) int64 class indices.
+        counts: (C,) training samples of each class.
+
+    Returns:
+        By name; NaN for a kind of which there is no test sample.
+    """
+    right = (predicted == target).double()
+    kind = shots(counts)[target]
+    found = {name: 100 * right[kind == number].mean().item() for number, name in enumerate(SHOTS)}
+    return {"overall": 100 * right.mean().item(), **found}

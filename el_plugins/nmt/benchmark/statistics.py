@@ -9,9 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import ttest_rel
-
 from el_plugins.nmt.scoring import TOKENISED, metrics, paired_test
 from el_plugins.workflow.results import write_json
 
@@ -24,32 +21,6 @@ randomisation (10,000 trials) between two trained models. They cover which sente
 that another seed trains another model. Nothing here covers another corpus, another budget or another model
 size, and no p-value is corrected for the number of comparisons.
 """
-
-
-def over_seeds(system: Mapping[int, float], baseline: Mapping[int, float]) -> dict[str, Any]:
-    """Paired comparison of scores by seed, over the seeds that both have.
-
-    Returns:
-        ``seeds`` (their number), ``difference`` (mean), ``low`` and ``high`` (its 95 % confidence interval)
-        and ``p_value`` of the two-sided paired t-test; the last three None where there is nothing to test:
-        one seed, or the same difference with every seed.
-    """
-    seeds = sorted(system.keys() & baseline.keys())
-    differences = [system[seed] - baseline[seed] for seed in seeds]
-    found: dict[str, Any] = {
-        "seeds": len(seeds),
-        "difference": None,
-        "low": None,
-        "high": None,
-        "p_value": None,
-    }
-    if differences:
-        found["difference"] = float(np.mean(differences))
-    if len(set(differences)) > 1:
-        test = ttest_rel([system[seed] for seed in seeds], [baseline[seed] for seed in seeds])
-        interval = test.confidence_interval(0.95)
-        found.update(low=float(interval.low), high=float(interval.high), p_value=float(test.pvalue))
-    return found
 
 
 def verdict(metric: str, comparison: Mapping[str, Any]) -> str:

@@ -14,9 +14,10 @@ from tqdm import tqdm
 from el_plugins.nmt.benchmark.runs import Run, read_result
 from el_plugins.nmt.benchmark.sentences import bleu_by_length, most_changed
 from el_plugins.nmt.benchmark.settings import Benchmark
-from el_plugins.nmt.benchmark.statistics import METRICS, over_seeds, over_sentences
+from el_plugins.nmt.benchmark.statistics import METRICS, over_sentences
 from el_plugins.nmt.score import read_lines
 from el_plugins.nmt.scoring import detokenise, read_generated
+from el_plugins.workflow.paired import over_seeds
 from el_plugins.workflow.results import spread
 
 CHECKPOINTS = ("averaged", "best", "averaged_tuned")

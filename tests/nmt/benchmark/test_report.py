@@ -10,7 +10,8 @@ pytest.importorskip("sacrebleu")
 
 from el_plugins.nmt.benchmark import report
 from el_plugins.nmt.benchmark.figures import draw
-from el_plugins.nmt.benchmark.statistics import METRICS, over_seeds
+from el_plugins.nmt.benchmark.statistics import METRICS
+from el_plugins.workflow.paired import over_seeds
 
 SEEDS = (1, 2, 3)
 BLEU = {"ce": (30.0, 31.0, 30.5), "el": (31.0, 32.5, 31.4)}

@@ -55,7 +55,12 @@ def test_a_node_taken_down_in_mid_run(node, corpus, tmp_path):
         slurm.control("update", f"nodename={node}", "state=down", "reason=test")
         assert "Restarts=1" in slurm.control("show", "job")
         assert not (folder / "result.json").exists()
-        slurm.control("update", f"nodename={node}", "state=resume")
+        # A node that still has processes of the job would be drained when the job comes again.
+        while (
+            subprocess.run(["pgrep", "-f", r"slurmstepd: \[1\."], stdout=subprocess.DEVNULL).returncode == 0
+        ):
+            time.sleep(0.5)
+        slurm.wait_for_node(node, "idle", tmp_path)  # it comes back by itself
         # SLURM waits two minutes before it starts a requeued job.
         slurm.control("update", "jobid=1", "starttime=now")
         printed = process.communicate(timeout=400)[0]

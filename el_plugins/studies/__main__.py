@@ -1,0 +1,68 @@
+"""Repeat the paper's studies: ``python -m el_plugins.studies NAME [NAME ...] [KEY=VALUE ...]``.
+
+Every system is trained with the same seeds and budget, and every result is kept: started again, a study
+does only what is missing. Real data: --settings examples/studies/cifar10.yaml. Several GPUs: torchrun
+--nproc_per_node 4 -m el_plugins.studies NAME.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from accelerate import PartialState
+
+from el_plugins.studies import report
+from el_plugins.studies.settings import read_settings
+from el_plugins.studies.study import run_study
+
+NAMES = (
+    "classification",
+    "mse",
+    "long_tail",
+    "focal",
+    "probe",
+    "energy",
+    "ood",
+    "adversarial",
+    "calibration",
+    "large_margin",
+    "graphs",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``python -m el_plugins.studies``."""
+    parser = argparse.ArgumentParser(prog="python -m el_plugins.studies", description=__doc__)
+    parser.add_argument("names", nargs="+", metavar="NAME", help=f"all, or some of {', '.join(NAMES)}")
+    parser.add_argument("--settings", type=Path, help="YAML file: data, model, epochs, lr, seeds, ...")
+    parser.add_argument("--output", type=Path, default=Path("outputs/studies"), help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    given = [word for word in options.names if "=" in word]
+    names = [word for word in options.names if "=" not in word]
+    for name in set(names) - {*NAMES, "all"}:
+        parser.error(f"NAME must be all or of {', '.join(NAMES)}, got {name!r}")
+    sections = {}
+    try:
+        for name in NAMES if "all" in names else names:
+            study = import_module(f"el_plugins.studies.{name}").STUDY
+            settings = read_settings(study.defaults, options.settings, given)
+            results = run_study(study, settings, options.output / name)
+            if PartialState().is_main_process:
+                sections[name] = report.section(study, name, settings, results, options.output)
+                print(f"\n{sections[name]}\n")
+        if PartialState().is_main_process:
+            words = [*options.names, *(["--settings", str(options.settings)] if options.settings else [])]
+            page = options.output / "studies.md"
+            report.write_page(sections, page, f"python -m el_plugins.studies {' '.join(words)}")
+            print(f"wrote {page}")
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SystemExit(f"el_plugins.studies: {error}") from error
+    except KeyboardInterrupt:
+        raise SystemExit("\nel_plugins.studies: stopped; start it again to go on") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""A study's table, verdicts and figures as Markdown, and all studies' in one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from el_plugins.studies.settings import Settings
+from el_plugins.studies.study import Results, Study
+from el_plugins.workflow.results import aligned, spread, write_text
+
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "el_plugins.studies", "axes.grid": True, "grid.alpha": 0.3}
+
+
+def scores(study: Study, results: Results) -> str:
+    """Mean and standard deviation over seeds: systems in rows, or in columns if the measures are more."""
+    lines = [["system", *study.measures]]
+    for name, by_seed in results.items():
+        cells = []
+        for measure, style in study.measures.items():
+            mean, deviation = spread([found[measure] for found in by_seed.values()])
+            cells.append(style.format(mean) + ("" if deviation is None else f" ± {style.format(deviation)}"))
+        lines.append([name, *cells])
+    return aligned(lines if len(lines) >= len(lines[0]) else list(zip(*lines)))
+
+
+def verdicts(study: Study, results: Results) -> str:
+    """A row a claim: what the paper says, our difference, and whether the direction is the same."""
+    lines = [["claim", "paper", "ours", "verdict"]]
+    for claim in study.claims:
+        verdict, ours = claim.verdict(results)
+        lines.append([claim.text(), claim.paper, ours, verdict])
+    return aligned(lines)
+
+
+def draw(study: Study, name: str, results: Results, folder: Path) -> list[Path]:
+    """Write the study's figures as SVG into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with plt.rc_context(STYLE):
+        for figure_name, plot in study.figures.items():
+            figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+            plot(axes, results)
+            path = folder / f"{name}_{figure_name}.svg"
+            temporary = path.with_suffix(".tmp.svg")
+            figure.savefig(temporary, metadata={"Date": None})
+            plt.close(figure)
+            temporary.replace(path)
+            paths.append(path)
+    return paths
+
+
+def section(study: Study, name: str, settings: Settings, results: Results, folder: Path) -> str:
+    """A study in Markdown; its figures go to ``folder/figures``."""
+    figures = draw(study, name, results, folder / "figures")
+    setting = f"{settings.data}, {settings.model}, {settings.epochs} epochs, {len(settings.seeds)} seeds"
+    lines = [f"## {study.title}", f"{study.paper}. Here: {setting}. {study.note}".strip()]
+    lines += [scores(study, results), verdicts(study, results)]
+    lines += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})" for path in figures]
+    return "\n\n".join(lines)
+
+
+def write_page(sections: Mapping[str, str], path: Path, command: str) -> None:
+    """All sections on one page, with the command that made it."""
+    head = (
+        "# The paper's studies, repeated\n\n"
+        f"Made by `{command}`. Other data and smaller models than the paper's, so only directions compare. "
+        "Values are means and standard deviations over seeds; p is a paired t-test's over the same seeds, not "
+        "corrected for the number of claims."
+    )
+    write_text(path, "\n\n".join([head, *sections.values()]) + "\n")

@@ -1,0 +1,104 @@
+"""Training and applying a model, on whatever devices accelerate finds (several under torchrun)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from el_plugins.studies.data import Images
+from el_plugins.studies.models import Classifier
+from el_plugins.studies.settings import Settings
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+DEFERRED = 0.9  # share of the training before a deferred loss; 180 of 200 epochs in the paper
+
+
+def fit(
+    model: nn.Module,
+    data: Dataset,
+    loss: Loss,
+    settings: Settings,
+    *,
+    lr: float = 1.0,
+    epochs: int | None = None,
+    sampler: Sampler | None = None,
+    parameters: Iterable[nn.Parameter] | None = None,
+    deferred: Loss | None = None,
+    perturb: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+) -> nn.Module:
+    """Train ``model`` in place by momentum SGD, one cycle of learning rates.
+
+    Args:
+        model: what gets images and gives what ``loss`` takes.
+        data: items (image, class index).
+        loss: of the model's output and (N,) class indices, a scalar.
+        settings: epochs, batch size, learning rate, weight decay.
+        lr: factor of the settings' learning rate.
+        epochs: instead of the settings'.
+        sampler: instead of a new order every epoch.
+        parameters: those to train, instead of all.
+        deferred: the loss in the last tenth of the steps.
+        perturb: makes the images to train on from (model, images, classes).
+
+    Returns:
+        The model, on the device it was trained on.
+    """
+    accelerator = Accelerator()
+    for module in (loss, deferred):
+        if isinstance(module, nn.Module):
+            module.to(accelerator.device)
+    trained = list(model.parameters() if parameters is None else parameters)
+    optimizer = torch.optim.SGD(
+        trained, settings.lr * lr, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay
+    )
+    loader = DataLoader(
+        data, settings.batch_size, shuffle=sampler is None, sampler=sampler, num_workers=settings.workers
+    )
+    wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    steps = len(loader) * (epochs or settings.epochs)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer.optimizer, max_lr=settings.lr * lr, total_steps=steps, cycle_momentum=False
+    )
+    wrapped.train()
+    step = 0
+    while step < steps:
+        for images, classes in loader:
+            if perturb is not None:
+                images = perturb(model, images, classes)
+            current = deferred if deferred is not None and step >= DEFERRED * steps else loss
+            optimizer.zero_grad()
+            accelerator.backward(current(wrapped(images), classes))
+            optimizer.step()
+            schedule.step()
+            step += 1
+    return model.eval()
+
+
+def classifier(
+    settings: Settings, images: Images, seed: int, loss: Loss, lr: float = 1.0, **options: object
+) -> Classifier:
+    """A new :class:`Classifier`, its start and the order of the samples decided by ``seed``, trained."""
+    set_seed(seed)
+    model = Classifier(settings, images)
+    fit(model, images.train, loss, settings, lr=lr, **options)  # type: ignore[arg-type]
+    return model
+
+
+@torch.no_grad()
+def apply(model: nn.Module, data: Dataset, settings: Settings) -> tuple[Tensor, Tensor]:
+    """Outputs of ``model`` for ``data`` and their class indices, on the CPU: (N, ...) and (N,)."""
+    device = next(model.parameters()).device
+    loader = DataLoader(data, 512, num_workers=settings.workers)
+    pairs = [(model(images.to(device)).cpu(), classes) for images, classes in loader]
+    outputs, classes = zip(*pairs)
+    return torch.cat(outputs), torch.cat(classes)
+
+
+def accuracy(logits: Tensor, target: Tensor) -> float:
+    """Share of rows, in per cent, whose largest logit is the target's."""
+    return 100 * (logits.argmax(dim=1) == target).double().mean().item()
