@@ -38,9 +38,10 @@ def use(path: str) -> Iterator[None]:
                   cross-entropy of a linear layer
     ``chunks``    closed-form gradients by plain torch operations, some rows at a time
     ``compiled``  the same through ``torch.compile``; ``chunks`` where that fails
-    ``triton``    the rows' sums and gradients by Triton kernels, halted focal loss as ``compiled``;
+    ``triton``    the rows' sums and gradients and halted focal loss of class indices by Triton kernels;
                   ``chunks`` where that fails, in double precision, and for weighted or other than log
-                  bonuses with label smoothing
+                  bonuses with label smoothing; halted focal loss of 0/1 targets or in double precision
+                  as ``compiled``
     ``formula``   the formula by autograd: slow and large, but differentiable twice and vmap-able
     ============  ===================================================================================
 
