@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from el_plugins.losses import sigmoid_halted_focal_loss
-from el_plugins.losses.kernels import focal_function, triton_focal, use
+from el_plugins.losses.kernels import focal_function, paths, triton_focal, use
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 HALTS = ("foreground", "both", "authors")
@@ -136,3 +136,14 @@ def test_what_the_kernel_does_not_know_goes_another_way(kernel_calls, monkeypatc
     wanted = results(x.double(), dense, "formula")
     torch.testing.assert_close(results(x, dense, "triton"), wanted, rtol=1e-5, atol=1e-7)
     assert not kernel_calls
+
+
+def test_where_the_kernel_fails_plain_operations_do_it(monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("no kernel on purpose")
+
+    monkeypatch.setattr(triton_focal, "class_terms", broken)
+    monkeypatch.setattr(focal_function, "guarded", paths.guarded)
+    x, label = case(6, 3)
+    for got, wanted in zip(results(x, label, "triton"), results(x, label, "chunks")):
+        assert torch.equal(got, wanted)
