@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.checks import check_floating, check_targets, check_weight, reduce
 from el_plugins.losses.encouraging import EncouragingLoss, check_options
-from el_plugins.losses.kernels import paths
-from el_plugins.losses.kernels.linear_function import LinearRowLosses
+from el_plugins.losses.kernels import linear_function, paths
 from el_plugins.losses.rows import fused_row_losses, row_terms
 
 
@@ -38,6 +37,8 @@ def linear_encouraging_loss(
     The logits exist for some rows at a time: for about 4 million logits (16 MiB in fp32), or for 128 rows
     (a sixteenth of all where that is less) if those have more. For ``mean`` and ``sum`` the gradients are
     made in forward and a second backward is refused; for ``none`` backward computes the logits again.
+    Where torch (2.13 and later) has ``F.linear_cross_entropy``, that does the ``mean`` and ``sum`` of plain
+    cross-entropy in float32 and float64.
 
     Args:
         input: hidden states, floating, shaped (..., D).
@@ -62,18 +63,23 @@ def linear_encouraging_loss(
     classes = len(linear_weight)
     check_weight(weight, classes)
     rows, kept = check_targets(target, classes, ignore_index)
-    losses, _ = linear_row_losses(
-        hidden,
-        linear_weight,
-        linear_bias,
-        rows,
-        kept,
-        weight,
-        label_smoothing,
-        smoothing,
-        terms,
-        reduction != "none",
-    )
+    summed = reduction != "none"
+    dtype = layer_dtype(hidden, linear_weight, linear_bias)
+    if summed and terms.is_nothing and not label_smoothing and torch_sums(dtype):
+        losses = cross_entropy_by_torch(hidden, linear_weight, linear_bias, rows, kept, weight)
+    else:
+        losses, _ = linear_row_losses(
+            hidden,
+            linear_weight,
+            linear_bias,
+            rows,
+            kept,
+            weight,
+            label_smoothing,
+            smoothing,
+            terms,
+            summed,
+        )
     if reduction == "none":
         return losses.reshape(target.shape)
     count = kept.to(losses.dtype) if weight is None else kept * weight.to(losses.dtype)[rows]
@@ -93,8 +99,7 @@ def linear_row_losses(
     summed: bool,
 ) -> tuple[Tensor, Tensor]:
     """Losses (N), or their sum if ``summed``, and log p of the targets (N), of checked arguments."""
-    with torch.no_grad():  # the dtype in which autocast, if it is on, computes the layer
-        dtype = F.linear(hidden[:0], matrix, bias).dtype
+    dtype = layer_dtype(hidden, matrix, bias)
     hidden, matrix, bias = hidden.to(dtype), matrix.to(dtype), None if bias is None else bias.to(dtype)
     path = paths.chosen(hidden, elements=len(hidden) * len(matrix))
     if path == "formula":
@@ -104,7 +109,43 @@ def linear_row_losses(
         )
         return losses.sum() if summed else losses, log_p
     terms = row_terms(weight, label_smoothing, smoothing, bonus, len(matrix), hidden.dtype)
-    return LinearRowLosses.apply(hidden, matrix, bias, target, kept, terms, path, summed)
+    return linear_function.LinearRowLosses.apply(hidden, matrix, bias, target, kept, terms, path, summed)
+
+
+def layer_dtype(hidden: Tensor, matrix: Tensor, bias: Tensor | None) -> torch.dtype:
+    """The dtype of the layer's output, which autocast may choose."""
+    with torch.no_grad():
+        return F.linear(hidden[:0], matrix, bias).dtype
+
+
+def torch_sums(dtype: torch.dtype) -> bool:
+    """Whether torch has the routine, exact in ``dtype`` (it rounds narrow sums), and the choice is ours."""
+    wide = dtype in (torch.float32, torch.float64)
+    return wide and hasattr(nn, "LinearCrossEntropyOptions") and paths.is_free()
+
+
+def cross_entropy_by_torch(
+    hidden: Tensor, matrix: Tensor, bias: Tensor | None, target: Tensor, kept: Tensor, weight: Tensor | None
+) -> Tensor:
+    """Sum of cross-entropy by torch's own routine, for checked arguments, in chunks of our size.
+
+    It sees the rows that are kept alone: it multiplies the others by 0, and a NaN there would stay.
+    """
+    options = nn.LinearCrossEntropyOptions(
+        batch_chunk_size=linear_function.rows_at_a_time(len(hidden), len(matrix))
+    )
+    loss = F.linear_cross_entropy(
+        hidden[kept],
+        matrix,
+        target[kept],
+        linear_bias=bias,
+        weight=weight,
+        reduction="sum",
+        options=options,
+    )
+    if loss.requires_grad:
+        loss.register_hook(lambda _: paths.refuse_second_order())  # the routine gives 0 for them in silence
+    return loss
 
 
 def check_linear(input: Tensor, matrix: Tensor, bias: Tensor | None, target: Tensor) -> None:

@@ -14,11 +14,12 @@ OPTIONS = [
     {},
     {"log_end": 1.0, "label_smoothing": 0.1, "smoothing": "fairseq"},
     {"bonus": "none"},
+    {"bonus_weight": 0.0, "weight": torch.linspace(0.5, 2, 11)},
     {"bonus": "cosine", "label_smoothing": 0.1, "weight": torch.linspace(0.5, 2, 11)},
 ]
 
 
-@pytest.fixture(params=["formula", "chunks"], autouse=True)
+@pytest.fixture(params=["formula", "chunks", "auto"], autouse=True)
 def small_chunks(request, monkeypatch):
     """Three rows at a time, so that every test goes through several chunks."""
     monkeypatch.setattr(linear_function, "rows_at_a_time", lambda count, classes: 3)
@@ -93,6 +94,76 @@ def test_autocast():
     )
 
 
+@pytest.fixture
+def by_torch(monkeypatch, small_chunks):
+    """Dtype and rows at a time of each call of torch's own routine, where the choice is left open."""
+    if small_chunks != "auto" or not hasattr(torch.nn, "LinearCrossEntropyOptions"):
+        pytest.skip("torch's own routine is not in question")
+    routine, calls = F.linear_cross_entropy, []
+
+    def recorded(input, *arguments, **options):
+        calls.append((input.dtype, options["options"].batch_chunk_size))
+        return routine(input, *arguments, **options)
+
+    monkeypatch.setattr(F, "linear_cross_entropy", recorded)
+    return calls
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("weight", [None, torch.linspace(0.5, 2, 11).double()])
+def test_plain_cross_entropy_is_torchs_own(by_torch, reduction, weight):
+    hidden, matrix, offset, target = layer()
+    target[4] = 7
+    options = {"weight": weight, "ignore_index": 7, "reduction": reduction}
+    found = linear_encouraging_loss(hidden, matrix, target, linear_bias=offset, bonus="none", **options)
+    assert by_torch == [(torch.float64, 3)]
+    wanted = F.cross_entropy(F.linear(hidden, matrix, offset), target, **options)
+    torch.testing.assert_close(found, wanted)
+    gradients = [torch.autograd.grad(3 * loss, (hidden, matrix, offset)) for loss in (found, wanted)]
+    torch.testing.assert_close(*gradients)
+
+
+def test_where_torchs_own_would_not_do(by_torch, monkeypatch):
+    hidden, matrix, _, target = layer()
+    others = ({"reduction": "none"}, {"label_smoothing": 0.1}, {"bonus": "log"})
+    for options in others:
+        linear_encouraging_loss(hidden, matrix, target, **{"bonus": "none", **options})
+    narrow = linear_encouraging_loss(hidden.bfloat16(), matrix.bfloat16(), target, bonus="none")
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = linear_encouraging_loss(hidden.float(), matrix.float(), target, bonus="none")
+    assert narrow.dtype == cast.dtype == torch.float32
+    monkeypatch.delattr(torch.nn, "LinearCrossEntropyOptions")  # as in older torch
+    linear_encouraging_loss(hidden, matrix, target, bonus="none")
+    assert not by_torch
+
+
+@pytest.mark.parametrize("options", [{}, {"bonus": "none"}], ids=str)
+def test_ignored_rows_are_nothing(options):
+    hidden, matrix, offset, target = layer()
+    with torch.no_grad():
+        offset[0] = -torch.inf  # excluded
+    target[target == 0] = 1
+    clean = linear_encouraging_loss(hidden, matrix, target, linear_bias=offset, **options)
+    (wanted,) = torch.autograd.grad(clean, hidden)
+    spoiled = hidden.detach().clone()
+    spoiled[4] = float("nan")
+    spoiled.requires_grad_()
+    loss = linear_encouraging_loss(spoiled, matrix, target, linear_bias=offset, **options)
+    loss.backward()
+    torch.testing.assert_close(loss, clean)
+    torch.testing.assert_close(spoiled.grad[target >= 0], wanted[target >= 0])
+
+
+@pytest.mark.parametrize("options", [{}, {"bonus": "none"}], ids=str)
+def test_second_derivatives_are_refused(small_chunks, options):
+    if small_chunks == "formula":
+        pytest.skip("the formula has them")
+    hidden, matrix, _, target = layer()
+    loss = linear_encouraging_loss(hidden, matrix, target, **options)
+    with pytest.raises(RuntimeError, match="differentiable once: for second derivatives"):
+        torch.autograd.grad(loss, hidden, create_graph=True)
+
+
 class LargestTensor(TorchDispatchMode):
     """Records the number of elements of the largest tensor that any operation gives."""
 
@@ -106,12 +177,13 @@ class LargestTensor(TorchDispatchMode):
         return output
 
 
-def test_the_logits_are_never_all_there(small_chunks):
+@pytest.mark.parametrize("bonus", ["log", "none"])
+def test_the_logits_are_never_all_there(small_chunks, bonus):
     if small_chunks == "formula":
         pytest.skip("the formula needs them")
     hidden, matrix, _, target = layer(shape=(200,))
     with LargestTensor() as largest:
-        linear_encouraging_loss(hidden, matrix, target).backward()
+        linear_encouraging_loss(hidden, matrix, target, bonus=bonus).backward()
     assert largest.elements == hidden.numel() < 200 * 11
 
 
@@ -123,25 +195,27 @@ def test_rows_at_a_time_is_as_documented(monkeypatch):
     assert linear_function.rows_at_a_time(0, 0) > 0
 
 
-def test_second_backward(small_chunks):
+@pytest.mark.parametrize(("bonus", "message"), [("log", "needs reduction='none'"), ("none", "twice|'none'")])
+def test_second_backward(small_chunks, bonus, message):
     if small_chunks == "formula":
         pytest.skip("the formula keeps its graph")
     hidden, matrix, _, target = layer()
-    loss = linear_encouraging_loss(hidden, matrix, target)
+    loss = linear_encouraging_loss(hidden, matrix, target, bonus=bonus)
     torch.autograd.grad(loss, hidden, retain_graph=True)
-    with pytest.raises(RuntimeError, match="needs reduction='none'"):
+    with pytest.raises(RuntimeError, match=message):
         torch.autograd.grad(loss, hidden)
     rows = linear_encouraging_loss(hidden, matrix, target, reduction="none").sum()
     first, second = (torch.autograd.grad(rows, hidden, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
 
 
-def test_nothing_left_and_no_rows():
+@pytest.mark.parametrize("bonus", ["log", "none"])
+def test_nothing_left_and_no_rows(bonus):
     hidden, matrix, _, target = layer()
-    loss = linear_encouraging_loss(hidden, matrix, torch.full_like(target, -100))
+    loss = linear_encouraging_loss(hidden, matrix, torch.full_like(target, -100), bonus=bonus)
     loss.backward()
-    assert loss.item() == hidden.grad.abs().max().item() == 0
-    assert linear_encouraging_loss(hidden[:0], matrix, target[:0]).item() == 0
+    assert loss.item() == hidden.grad.abs().max().item() == matrix.grad.abs().max().item() == 0
+    assert linear_encouraging_loss(hidden[:0], matrix, target[:0], bonus=bonus).item() == 0
 
 
 class Sharded(torch.Tensor):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from el_plugins.losses.checks import single_precision
-from el_plugins.losses.kernels.paths import chunk_rows, compiled, refuse_second_order
+from el_plugins.losses.kernels.paths import chunk_rows, compiled, guarded, refuse_second_order
 
 
 class Focal(NamedTuple):
@@ -78,6 +78,30 @@ def choose(condition: Tensor, yes: float, no: float, dtype: torch.dtype) -> Tens
     return torch.where(condition, torch.tensor(yes, dtype=dtype, device=condition.device), no)
 
 
+def find_terms(
+    path: str, x: Tensor, target: Tensor, is_classes: bool, settings: Focal, summed: bool
+) -> tuple[Tensor, Tensor]:
+    """Losses, or their sum, and gradients of all rows by ``path``."""
+    if path == "triton" and is_classes and x.dtype != torch.float64:
+        from el_plugins.losses.kernels import triton_focal  # not everyone has Triton
+
+        return guarded(triton_focal.class_terms, plain_class_terms)(x, target, settings, summed)
+    function = class_terms if is_classes else dense_terms
+    if path in ("compiled", "triton"):
+        function = compiled(function)
+    gradient = torch.empty_like(x)
+    parts = []
+    for part in chunk_rows(x, path):
+        losses, gradient[part] = function(x[part], target[part], settings, summed)
+        parts.append(losses)
+    return torch.stack(parts).sum() if summed else torch.cat(parts), gradient
+
+
+def plain_class_terms(x: Tensor, label: Tensor, settings: Focal, summed: bool) -> tuple[Tensor, Tensor]:
+    """:func:`class_terms` of all rows by plain operations."""
+    return find_terms("chunks", x, label, True, settings, summed)
+
+
 class FocalLoss(torch.autograd.Function):
     """Sum, or each element, of halted focal loss; keeps one gradient and nothing else for backward.
 
@@ -92,16 +116,8 @@ class FocalLoss(torch.autograd.Function):
 
         ``target`` is (n, 1) class indices if ``is_classes``, else (n, K) of 0 and 1.
         """
-        function = class_terms if is_classes else dense_terms
-        if path in ("compiled", "triton"):
-            function = compiled(function)
-        gradient = torch.empty_like(x)
-        parts = []
-        for part in chunk_rows(x, path):
-            losses, gradient[part] = function(x.detach()[part], target[part], settings, summed)
-            parts.append(losses)
-        ctx.gradient = gradient
-        return torch.stack(parts).sum() if summed else torch.cat(parts)
+        losses, ctx.gradient = find_terms(path, x.detach(), target, is_classes, settings, summed)
+        return losses
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:

@@ -34,12 +34,14 @@ def use(path: str) -> Iterator[None]:
     path          what computes losses and gradients
     ============  ===================================================================================
     ``auto``      ``compiled`` on CPU for large inputs where a C++ compiler is found, ``triton`` on CUDA
-                  where it is installed, else ``chunks``
+                  where it is installed, else ``chunks``; torch's own routine for the sum of plain
+                  cross-entropy of a linear layer
     ``chunks``    closed-form gradients by plain torch operations, some rows at a time
     ``compiled``  the same through ``torch.compile``; ``chunks`` where that fails
-    ``triton``    the rows' sums and gradients by Triton kernels, halted focal loss as ``compiled``;
+    ``triton``    the rows' sums and gradients and halted focal loss of class indices by Triton kernels;
                   ``chunks`` where that fails, in double precision, and for weighted or other than log
-                  bonuses with label smoothing
+                  bonuses with label smoothing; halted focal loss of 0/1 targets or in double precision
+                  as ``compiled``
     ``formula``   the formula by autograd: slow and large, but differentiable twice and vmap-able
     ============  ===================================================================================
 
@@ -69,6 +71,11 @@ def chosen(x: torch.Tensor, elements: int | None = None) -> str:
     if x.device.type == "cpu" and large and can_compile():
         return "compiled"
     return "chunks"
+
+
+def is_free() -> bool:
+    """Whether neither the caller nor a graph being compiled asks for a path."""
+    return _chosen == "auto" and not is_compiling()
 
 
 @functools.lru_cache(maxsize=1)

@@ -10,8 +10,9 @@ from commands import REPOSITORY, run
 pytest.importorskip("triton", minversion="3.0", reason="the interpreter of older ones lacks operations")
 
 
-def test_triton_cases():
-    cases = Path(__file__).with_name("triton_cases.py")
+@pytest.mark.parametrize("name", ["triton_cases.py", "triton_focal_cases.py"])
+def test_triton_cases(name):
+    cases = Path(__file__).with_name(name)
     environment = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
     paths = f"pythonpath=. tests tests/losses {cases.parent}"
     output = run(sys.executable, "-m", "pytest", "-q", "-o", paths, cases, cwd=REPOSITORY, env=environment)

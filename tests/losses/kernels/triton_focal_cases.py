@@ -1,0 +1,149 @@
+"""The Triton kernel of halted focal loss against the formula in float64, run as triton_cases.py is."""
+
+import pytest
+import torch
+
+from el_plugins.losses import sigmoid_halted_focal_loss
+from el_plugins.losses.kernels import focal_function, paths, triton_focal, use
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+HALTS = ("foreground", "both", "authors")
+
+
+@pytest.fixture(autouse=True)
+def kernel_calls(monkeypatch):
+    """What is asked of the kernel, which must not fail unseen by the plain operations."""
+    calls = []
+
+    def unguarded(fast, slow):
+        calls.append(fast)
+        return fast
+
+    monkeypatch.setattr(focal_function, "guarded", unguarded)
+    return calls
+
+
+def case(count, classes, dtype=torch.float32, scale=5.0):
+    """Logits, and labels with background and ignored ones among them."""
+    generator = torch.Generator().manual_seed(count + classes)
+    x = scale * torch.randn(count, classes, generator=generator)
+    label = torch.randint(-1, classes + 1, (count,), generator=generator)
+    return x.to(DEVICE, dtype), label.to(DEVICE)
+
+
+def results(x, label, path, upstream=None, reduction="none", **options):
+    """Loss and gradient in float64."""
+    leaf = x.detach().requires_grad_()
+    with use(path):
+        loss = sigmoid_halted_focal_loss(leaf, label, reduction=reduction, **options)
+    loss.backward(torch.ones_like(loss) if upstream is None else upstream.to(loss.dtype))
+    assert leaf.grad.dtype == x.dtype
+    return loss.detach().double(), leaf.grad.double()
+
+
+@pytest.mark.parametrize("halt", HALTS)
+@pytest.mark.parametrize("alpha", [-1.0, 0.25])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("phi", [0.3, 0.5, 0.9, 1.0])
+def test_equals_the_formula(kernel_calls, halt, alpha, gamma, phi):
+    options = {"alpha": alpha, "gamma": gamma, "halt": halt, "halt_threshold": phi}
+    x, label = case(400, 3)
+    found = results(x, label, "triton", **options)
+    assert kernel_calls == [triton_focal.class_terms]
+    torch.testing.assert_close(found, results(x.double(), label, "formula", **options), rtol=5e-6, atol=1e-7)
+    assert found[0][label < 0].abs().max() == found[1][label < 0].abs().max() == 0
+
+
+@pytest.mark.parametrize("halt", HALTS)
+@pytest.mark.parametrize(
+    ("dtype", "rtol", "atol"),
+    [
+        (torch.float32, 2e-5, 1e-30),
+        (torch.bfloat16, 2**-7, 1e-30),  # a unit in the last place: Triton's interpreter cuts, a GPU rounds
+        (torch.float16, 2**-10, 2**-24),
+    ],
+)
+def test_saturated_logits_of_every_dtype(halt, dtype, rtol, atol):
+    x = torch.linspace(-100, 100, 161).to(DEVICE, dtype).unsqueeze(1).expand(-1, 2).repeat(4, 1)
+    label = torch.arange(-1, 3, device=DEVICE).repeat_interleave(161)
+    for gamma in (0.0, 0.5, 2.0):
+        exact = results(x.double(), label, "formula", halt=halt, gamma=gamma)
+        found = results(x, label, "triton", halt=halt, gamma=gamma)
+        torch.testing.assert_close(found[0], exact[0], rtol=2e-5, atol=1e-30)
+        torch.testing.assert_close(found[1], exact[1], rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize(("count", "classes"), [(1, 1), (5, 2), (1024, 1), (700, 3), (13, 80), (2, 1500)])
+def test_sizes_reductions_and_upstream(reduction, count, classes):
+    x, label = case(count, classes)
+    upstream = torch.randn(x.shape if reduction == "none" else ()).to(DEVICE)
+    found, exact = (
+        results(y, label, path, upstream, reduction) for y, path in ((x, "triton"), (x.double(), "formula"))
+    )
+    torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-7)
+
+
+def test_layouts_and_label_dtypes():
+    x, label = case(24, 5)
+    images = x.view(4, 6, 5)
+    for y, t in ((x.t().contiguous().t(), label), (x[::2], label[::2]), (images, label.view(4, 6).int())):
+        exact = results(y.double(), t.long(), "formula")
+        torch.testing.assert_close(results(y, t, "triton"), exact, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+def test_nothing(shape, reduction):
+    x, label = torch.zeros(shape, device=DEVICE), torch.zeros(shape[0], dtype=torch.long, device=DEVICE)
+    loss, gradient = results(x, label, "triton", reduction=reduction)
+    assert gradient.shape == shape
+    assert loss.shape == (shape if reduction == "none" else ())
+    assert not loss.any()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("halt", HALTS)
+def test_logits_that_are_not_finite(value, halt):
+    x, label = case(6, 3)
+    label[:] = torch.tensor([-1, 0, 1, 2, 3, 3])
+    x[:5, 1] = value
+    loss, gradient = results(x, label, "triton", halt=halt)
+    for output in (loss, gradient):
+        assert torch.equal(output[0], torch.zeros_like(output[0]))
+        assert not output[1:5, 1].isfinite().any()
+        assert output[:, ::2].isfinite().all()
+    assert not results(x, label, "triton", reduction="sum", halt=halt)[0].isfinite()
+
+
+def test_second_derivatives_and_a_second_backward_are_refused():
+    x, label = case(6, 3)
+    leaf = x.requires_grad_()
+    with use("triton"):
+        losses = [sigmoid_halted_focal_loss(leaf, label, reduction="sum") for _ in range(2)]
+    with pytest.raises(RuntimeError, match="differentiable once: for second derivatives"):
+        torch.autograd.grad(losses[0], leaf, create_graph=True)
+    torch.autograd.grad(losses[1], leaf, retain_graph=True)
+    with pytest.raises(RuntimeError, match="use\\('formula'\\)"):
+        torch.autograd.grad(losses[1], leaf)
+
+
+def test_what_the_kernel_does_not_know_goes_another_way(kernel_calls, monkeypatch):
+    monkeypatch.setattr(focal_function, "compiled", lambda function: function)
+    x, label = case(6, 3)
+    torch.testing.assert_close(results(x.double(), label, "triton"), results(x.double(), label, "formula"))
+    dense = (torch.rand(6, 3) > 0.5).to(DEVICE)
+    wanted = results(x.double(), dense, "formula")
+    torch.testing.assert_close(results(x, dense, "triton"), wanted, rtol=1e-5, atol=1e-7)
+    assert not kernel_calls
+
+
+def test_where_the_kernel_fails_plain_operations_do_it(monkeypatch):
+    def broken(*arguments):
+        raise RuntimeError("no kernel on purpose")
+
+    monkeypatch.setattr(triton_focal, "class_terms", broken)
+    monkeypatch.setattr(focal_function, "guarded", paths.guarded)
+    x, label = case(6, 3)
+    for got, wanted in zip(results(x, label, "triton"), results(x, label, "chunks")):
+        assert torch.equal(got, wanted)
