@@ -36,7 +36,8 @@ def linear_encouraging_loss(
 
     The logits exist for some rows at a time: for about 4 million logits (16 MiB in fp32), or for 128 rows
     (a sixteenth of all where that is less) if those have more. For ``mean`` and ``sum`` the gradients are
-    made in forward and a second backward is refused; for ``none`` backward computes the logits again.
+    made in forward and a second backward is refused; for ``none``, and in fp16, backward computes the logits
+    again.
     Where torch (2.13 and later) has ``F.linear_cross_entropy``, that does the ``mean`` and ``sum`` of plain
     cross-entropy in float32 and float64.
 
@@ -109,7 +110,12 @@ def linear_row_losses(
         )
         return losses.sum() if summed else losses, log_p
     terms = row_terms(weight, label_smoothing, smoothing, bonus, len(matrix), hidden.dtype)
-    return linear_function.LinearRowLosses.apply(hidden, matrix, bias, target, kept, terms, path, summed)
+    # Made in forward, fp16 gradients would not be scaled yet, and lose what loss scaling is there to keep.
+    early = summed and dtype != torch.float16
+    losses, log_p = linear_function.LinearRowLosses.apply(
+        hidden, matrix, bias, target, kept, terms, path, early
+    )
+    return losses.sum() if summed and not early else losses, log_p
 
 
 def layer_dtype(hidden: Tensor, matrix: Tensor, bias: Tensor | None) -> torch.dtype:

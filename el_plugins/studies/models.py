@@ -21,10 +21,11 @@ class Classifier(nn.Module):
         super().__init__()
         self.normalise = nn.BatchNorm2d(images.channels, affine=False)
         if settings.model == "small":
-            self.body, width = small(images.channels), 64
+            width = 64
+            self.body = small(images.channels)
         else:
             self.body = timm.create_model(settings.model, num_classes=0, in_chans=images.channels)
-            width = self.body.num_features
+            width = int(self.body.num_features)  # type: ignore[arg-type]
         self.head = nn.Linear(width, images.classes)
 
     def features(self, images: Tensor) -> Tensor:

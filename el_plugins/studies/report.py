@@ -70,7 +70,7 @@ def write_page(sections: Mapping[str, str], path: Path, command: str) -> None:
     head = (
         "# The paper's studies, repeated\n\n"
         f"Made by `{command}`. Other data and smaller models than the paper's, so only directions compare. "
-        "Values are means and standard deviations over seeds; p is a paired t-test's over the same seeds, not "
-        "corrected for the number of claims."
+        "Values are means and standard deviations over seeds; p is a paired t-test's over the same seeds, "
+        "not corrected for the number of claims."
     )
     write_text(path, "\n\n".join([head, *sections.values()]) + "\n")

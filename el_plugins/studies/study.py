@@ -45,7 +45,9 @@ class Claim:
         if not difference:
             return "no difference", ours
         direction = "reproduced" if (difference < 0) == self.lower else "opposite"
-        return (direction if p_value is not None and p_value < 0.05 else f"{direction}, but not significant"), ours
+        return (
+            direction if p_value is not None and p_value < 0.05 else f"{direction}, but not significant"
+        ), ours
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
     Raises:
         ValueError: the folder holds results of other settings.
     """
-    shared = {name: value for name, value in asdict(settings).items() if name not in ("seeds", "workers", "root")}
+    shared = {
+        name: value for name, value in asdict(settings).items() if name not in ("seeds", "workers", "root")
+    }
     main = PartialState().is_main_process
     if main:
         check_settings(shared, folder)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from oracle import halted_focal
 
 from el_plugins.losses import SigmoidHaltedFocalLoss, sigmoid_halted_focal_loss
+from el_plugins.losses.kernels import use
 
 pytestmark = pytest.mark.usefixtures("path")
 
@@ -186,3 +187,14 @@ def test_module_is_the_function():
     module = SigmoidHaltedFocalLoss(0.5, 1.0, "sum", **options)
     assert torch.equal(module(x, targets), sigmoid_halted_focal_loss(x, targets, 0.5, 1.0, "sum", **options))
     assert "halt='authors'" in repr(module)
+
+
+@pytest.mark.parametrize("path", ["formula", "chunks"])
+def test_loss_scaling_comes_before_the_rounding(path):
+    # Easy background's gradient is below fp16's normal numbers until it is scaled.
+    x = torch.full((1, 2), -13.0, dtype=torch.float16, requires_grad=True)
+    with use(path):
+        loss = sigmoid_halted_focal_loss(x, torch.tensor([2]), -1, 0.0, reduction="sum")
+    (loss * 2.0**16).backward()
+    expected = 2.0**16 * torch.tensor(-13.0, dtype=torch.float64).sigmoid()
+    torch.testing.assert_close(x.grad.double(), expected.expand(1, 2), rtol=2.0**-10, atol=0)

@@ -83,6 +83,17 @@ def test_narrow_dtypes(dtype):
         torch.testing.assert_close(narrow.grad.double(), x.grad, rtol=0.05, atol=0.02)
 
 
+def test_loss_scaling_comes_before_the_rounding():
+    # The gradients of the unlikely classes are below fp16's smallest number until it is scaled.
+    hidden = torch.tensor([[4.0, 0.0], [4.0, 1.0]], dtype=torch.float16, requires_grad=True)
+    matrix = torch.tensor([[3.0, 1.0], [-2.0, 0.5], [-1.5, 0.0]], dtype=torch.float16, requires_grad=True)
+    target = torch.tensor([0, 0])
+    (linear_encouraging_loss(hidden, matrix, target, bonus="none", reduction="sum") * 2.0**14).backward()
+    exact = matrix.detach().double().requires_grad_()
+    (F.cross_entropy(hidden.double() @ exact.t(), target, reduction="sum") * 2.0**14).backward()
+    torch.testing.assert_close(matrix.grad[1:].double(), exact.grad[1:], rtol=2e-3, atol=0)
+
+
 def test_autocast():
     hidden, matrix, offset, target = layer(torch.float32)
     with torch.autocast("cpu", torch.bfloat16):

@@ -30,13 +30,13 @@ def class_terms(x: Tensor, label: Tensor, settings: Focal, summed: bool) -> tupl
     kept = label >= 0
     losses, gradients = elements(single_precision(x).masked_fill(~kept, 0), positive, settings)
     losses = losses.masked_fill(~kept, 0)
-    return losses.sum() if summed else losses, gradients.masked_fill(~kept, 0).to(x.dtype)
+    return losses.sum() if summed else losses, gradients.masked_fill(~kept, 0)
 
 
 def dense_terms(x: Tensor, target: Tensor, settings: Focal, summed: bool) -> tuple[Tensor, Tensor]:
     """Losses, or their sum, and gradients of logits ``x`` against ``target`` of 0 and 1 in the same shape."""
     losses, gradients = elements(single_precision(x), target.bool(), settings)
-    return losses.sum() if summed else losses, gradients.to(x.dtype)
+    return losses.sum() if summed else losses, gradients
 
 
 def elements(x: Tensor, positive: Tensor, settings: Focal) -> tuple[Tensor, Tensor]:
@@ -81,7 +81,7 @@ def choose(condition: Tensor, yes: float, no: float, dtype: torch.dtype) -> Tens
 def find_terms(
     path: str, x: Tensor, target: Tensor, is_classes: bool, settings: Focal, summed: bool
 ) -> tuple[Tensor, Tensor]:
-    """Losses, or their sum, and gradients of all rows by ``path``."""
+    """Losses, or their sum, and gradients of all rows by ``path``, both in float32 or float64."""
     if path == "triton" and is_classes and x.dtype != torch.float64:
         from el_plugins.losses.kernels import triton_focal  # not everyone has Triton
 
@@ -89,7 +89,7 @@ def find_terms(
     function = class_terms if is_classes else dense_terms
     if path in ("compiled", "triton"):
         function = compiled(function)
-    gradient = torch.empty_like(x)
+    gradient = torch.empty_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
     parts = []
     for part in chunk_rows(x, path):
         losses, gradient[part] = function(x[part], target[part], settings, summed)
@@ -105,7 +105,8 @@ def plain_class_terms(x: Tensor, label: Tensor, settings: Focal, summed: bool) -
 class FocalLoss(torch.autograd.Function):
     """Sum, or each element, of halted focal loss; keeps one gradient and nothing else for backward.
 
-    Backward scales that gradient where it stands and hands it out; a second one raises RuntimeError.
+    Backward scales that gradient where it stands and hands it out, rounded once: before it is scaled, fp16
+    would lose what loss scaling is there to keep. A second one raises RuntimeError.
     """
 
     @staticmethod
@@ -117,6 +118,7 @@ class FocalLoss(torch.autograd.Function):
         ``target`` is (n, 1) class indices if ``is_classes``, else (n, K) of 0 and 1.
         """
         losses, ctx.gradient = find_terms(path, x.detach(), target, is_classes, settings, summed)
+        ctx.dtype = x.dtype
         return losses
 
     @staticmethod
@@ -129,4 +131,4 @@ class FocalLoss(torch.autograd.Function):
                 "halted focal loss has handed out its one gradient: a second backward through it needs "
                 "el_plugins.losses.kernels.use('formula') around the loss"
             )
-        return gradient.mul_(upstream), None, None, None, None, None
+        return gradient.mul_(upstream).to(ctx.dtype), None, None, None, None, None

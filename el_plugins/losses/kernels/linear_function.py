@@ -56,7 +56,7 @@ class LinearRowLosses(torch.autograd.Function):
             path: ``chunks``, ``compiled`` or ``triton``.
             summed: give the sum.
         """
-        ctx.terms, ctx.path, ctx.summed = terms, path, summed
+        ctx.terms, ctx.path, ctx.summed, ctx.dtype = terms, path, summed, input.dtype
         ctx.gradients = None
         wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
         target, kept = target.unsqueeze(1), kept.unsqueeze(1)
@@ -85,6 +85,7 @@ class LinearRowLosses(torch.autograd.Function):
             wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
             arguments = (*ctx.saved_tensors, ctx.terms, ctx.path, upstream.unsqueeze(1), wanted)
             _, _, gradients = walk(*arguments)
+        gradients = [None if g is None else g.to(ctx.dtype) for g in gradients]
         return (*gradients, None, None, None, None, None)
 
 
@@ -101,7 +102,7 @@ def walk(
 ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
     """Losses (N), log p of the targets (N) and, given ``upstream`` (N, 1), the gradients that are wanted.
 
-    The gradients of matrix and bias are summed in float32 where they are narrower, and rounded once.
+    The gradients of matrix and bias stay in the float32 in which they are summed where they are narrower.
     """
     wide = torch.promote_types(input.dtype, torch.float32)
     d_input = torch.empty_like(input) if wanted[0] else None
@@ -129,9 +130,4 @@ def walk(
                 d_matrix += logits.t() @ input[here]
         if d_bias is not None:
             d_bias += logits.sum(dim=0, dtype=wide)
-    gradients = [
-        d_input,
-        None if d_matrix is None else d_matrix.to(matrix.dtype),
-        None if d_bias is None or bias is None else d_bias.to(bias.dtype),
-    ]
-    return torch.cat(losses).squeeze(1), torch.cat(all_log_p).squeeze(1), gradients
+    return torch.cat(losses).squeeze(1), torch.cat(all_log_p).squeeze(1), [d_input, d_matrix, d_bias]

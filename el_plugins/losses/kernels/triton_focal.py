@@ -1,6 +1,6 @@
 """Halted focal loss of class indices in Triton: loss and gradient of each element in one pass.
 
-Every program takes a run of the flattened elements. Computes in float32; reads and writes the logits' dtype.
+Every program takes a run of the flattened elements. Computes and writes float32, whatever it reads.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _focal(
     factor = tl.where(positive, on_target, elsewhere) + (x - x)  # NaN for a logit that is not finite
     loss = tl.where(kept, loss * factor, 0.0)
     gradient = tl.where(kept, tl.where(positive, slope, -slope) * factor, 0.0)
-    tl.store(gradient_ptr + here, gradient.to(gradient_ptr.dtype.element_ty), mask=inside)
+    tl.store(gradient_ptr + here, gradient, mask=inside)
     if SUMMED:
         tl.store(loss_ptr + tl.program_id(0), tl.sum(loss, 0))
     else:
@@ -73,7 +73,7 @@ def class_terms(
         shift = focal_function.halting_shift(phi, gamma)
         shift_elsewhere = focal_function.halting_shift(1 - phi, gamma) if halt == "authors" else shift
     x, label = x.contiguous(), label.contiguous()
-    gradient = torch.empty_like(x)
+    gradient = torch.empty_like(x, dtype=torch.float32)
     programs = triton.cdiv(x.numel(), BLOCK)
     losses = x.new_empty(programs if summed else x.shape, dtype=torch.float32)
     if programs:
