@@ -61,8 +61,8 @@ def test_a_node_taken_down_in_mid_run(node, corpus, tmp_path):
         ):
             time.sleep(0.5)
         slurm.wait_for_node(node, "idle", tmp_path)  # it comes back by itself
-        # SLURM waits two minutes before it starts a requeued job.
-        slurm.control("update", "jobid=1", "starttime=now")
+        # SLURM waits two minutes before it starts a requeued job, long enough for the node to be cleaned up.
+        slurm.control("update", "jobid=1", "starttime=now+20")
         printed = process.communicate(timeout=400)[0]
     assert process.returncode == 0, printed
     assert "Loaded checkpoint" in (folder / "train.log").read_text()

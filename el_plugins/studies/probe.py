@@ -1,0 +1,49 @@
+"""What the features are worth: a new classifier on them, trained with cross-entropy (section 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from el_plugins.losses import EncouragingLoss
+from el_plugins.studies.data import load
+from el_plugins.studies.settings import Settings
+from el_plugins.studies.study import Claim, Study
+from el_plugins.studies.training import Loss, accuracy, apply, classifier, fit
+
+WHOLE, PROBE = "as trained", "new classifier"
+
+
+def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
+    """Train with ``loss``, then a new head with cross-entropy on the frozen body; accuracy of both."""
+    images = load(settings, seed)
+    model = classifier(settings, images, seed, loss)
+    whole = accuracy(*apply(model, images.test, settings))
+    model.head.reset_parameters()
+    fit(Probe(model.features, model.head), images.train, nn.CrossEntropyLoss(), settings)
+    return {WHOLE: whole, PROBE: accuracy(*apply(model, images.test, settings))}
+
+
+class Probe(nn.Module):
+    """A head on features that are neither trained nor normalised by the batch."""
+
+    def __init__(self, features: Any, head: nn.Module):
+        super().__init__()
+        self.features = features  # a bound method: its model stays in evaluation mode
+        self.head = head
+
+    def forward(self, images: Any) -> Any:
+        """Images to logits."""
+        return self.head(self.features(images).detach())
+
+
+STUDY = Study(
+    title="Representations: a new classifier on frozen features",
+    paper="Section 4.3 of the paper (CIFAR-10)",
+    systems={"CE": nn.CrossEntropyLoss(), "EL 1": EncouragingLoss(log_end=1.0)},
+    run=run,
+    measures={WHOLE: "{:.2f}", PROBE: "{:.2f}"},
+    claims=[Claim("EL 1", "CE", PROBE, "91.69 to 92.98")],
+)
