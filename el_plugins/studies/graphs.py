@@ -104,9 +104,10 @@ STUDY = Study(
     defaults={
         "data": molecules.NAME,
         "model": "gcn_sagpool",
-        "lr": 5e-4,
+        "lr": 0.002,
         "weight_decay": 1e-4,
         "batch_size": 64,
+        "epochs": 30,
     },
     note="Molecules with low against higher solubility in water; a split a seed.",
 )

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 
 from el_plugins.studies.settings import Settings
 from el_plugins.studies.study import Results, Study
-from el_plugins.workflow.results import aligned, spread, write_text
+from el_plugins.workflow.results import aligned, spread, write_json, write_text
 
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "el_plugins.studies", "axes.grid": True, "grid.alpha": 0.3}
 
@@ -55,22 +55,36 @@ def draw(study: Study, name: str, results: Results, folder: Path) -> list[Path]:
     return paths
 
 
-def section(study: Study, name: str, settings: Settings, results: Results, folder: Path) -> str:
-    """A study in Markdown; its figures go to ``folder/figures``."""
-    figures = draw(study, name, results, folder / "figures")
+def section(study: Study, name: str, settings: Settings, results: Results, page: Path) -> str:
+    """A study in Markdown, for ``page``; its figures go to the folder of the page's name."""
+    figures = draw(study, name, results, page.with_suffix(""))
     setting = f"{settings.data}, {settings.model}, {settings.epochs} epochs, {len(settings.seeds)} seeds"
     lines = [f"## {study.title}", f"{study.paper}. Here: {setting}. {study.note}".strip()]
     lines += [scores(study, results), verdicts(study, results)]
-    lines += [f"![{path.stem.replace('_', ' ')}](figures/{path.name})" for path in figures]
+    lines += [f"![{path.stem.replace('_', ' ')}]({path.parent.name}/{path.name})" for path in figures]
     return "\n\n".join(lines)
 
 
-def write_page(sections: Mapping[str, str], path: Path, command: str) -> None:
-    """All sections on one page, with the command that made it."""
+def write_page(
+    sections: Mapping[str, str], measures: Mapping[str, Results], page: Path, command: str
+) -> None:
+    """All sections on one page, with the command that made it; every seed's measures as JSON beside it."""
     head = (
         "# The paper's studies, repeated\n\n"
         f"Made by `{command}`. Other data and smaller models than the paper's, so only directions compare. "
         "Values are means and standard deviations over seeds; p is a paired t-test's over the same seeds, "
         "not corrected for the number of claims."
     )
-    write_text(path, "\n\n".join([head, *sections.values()]) + "\n")
+    write_json(page.with_suffix(".json"), measures)
+    write_text(page, "\n\n".join([head, *sections.values()]) + "\n")
+
+
+def numbers(results: Results) -> Results:
+    """What of ``results`` is a number, without what only the figures need."""
+    return {
+        name: {
+            seed: {measure: value for measure, value in found.items() if isinstance(value, (int, float))}
+            for seed, found in by_seed.items()
+        }
+        for name, by_seed in results.items()
+    }

@@ -22,9 +22,9 @@ class Settings:
     ood: List[str] = field(default_factory=list)  # other data sets that are foreign (study ood)
     model: str = "small"  # small, or any model of timm
     size: int = 32  # height and width of images that a folder's are cut to
-    epochs: int = 30
+    epochs: int = 15
     batch_size: int = 32  # of each process
-    lr: float = 0.05
+    lr: float = 0.01
     weight_decay: float = 5e-4
     workers: int = 0  # processes that load images
     seeds: List[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
