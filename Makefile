@@ -24,7 +24,7 @@ help:
 
 $(VENV)/.installed: setup.py run_scripts/install_detectron2.sh
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,detectron2,dev]'
+	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,detectron2,dev,examples]'
 	run_scripts/install_detectron2.sh $(VENV)/bin/python
 	touch $@
 

