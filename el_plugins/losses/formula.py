@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,6 +37,55 @@ def row_losses(
     """
     z = single_precision(logits).masked_fill(~kept.unsqueeze(1), 0)
     target = target.unsqueeze(1)
+    log_p, finite, class_terms = log_softmax_and_terms(z, bonus)
+    loss = class_terms(log_p.gather(1, target), target).squeeze(1)
+    if weight is not None:
+        weight = weight.to(z.dtype)
+        loss = loss * weight[target.squeeze(1)]
+    if label_smoothing > 0:
+        on_target, elsewhere = smoothed_target(label_smoothing, smoothing, z.size(1))
+        terms = class_terms(log_p, torch.arange(z.size(1), device=z.device))
+        terms = terms if weight is None else terms * weight
+        loss = (on_target - elsewhere) * loss + elsewhere * terms.sum(dim=1)
+    return keep_nonfinite(loss, finite).masked_fill(~kept, 0)
+
+
+def soft_row_losses(
+    logits: Tensor, target: Tensor, weight: Tensor | None, label_smoothing: float, bonus: Bonus
+) -> Tensor:
+    """Loss of each row against a distribution over the classes, by differentiable torch operations.
+
+    Args:
+        logits: (N, V), any float dtype.
+        target: q, (N, V), any float dtype, smoothed here as torch does; no sum or sign is asked for.
+        weight: (V) or None.
+        label_smoothing, bonus: as in :func:`encouraging_loss`.
+
+    Returns:
+        (N), float32 or float64, differentiable by ``target`` too.
+    """
+    z = single_precision(logits)
+    log_p, finite, class_terms = log_softmax_and_terms(z, bonus)
+    q = (1 - label_smoothing) * target.to(z.dtype) + label_smoothing / z.size(1)
+    q = q if weight is None else q * weight.to(z.dtype)
+    terms = class_terms(log_p, torch.arange(z.size(1), device=z.device))
+    # An excluded class has an infinite term, which its q of 0 takes out. Elsewhere a q of 0 has a gradient.
+    terms = terms.masked_fill((q == 0) & (log_p == -torch.inf), 0)
+    return keep_nonfinite((q * terms).sum(dim=1), finite)
+
+
+def log_softmax_and_terms(
+    z: Tensor, bonus: Bonus
+) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
+    """What the losses are made of: ``log p`` and the function that gives ``-log p + w b(p)``.
+
+    Args:
+        z: logits, (N, V), float32 or float64.
+
+    Returns:
+        log p, (N, V); whether the row's largest logit is finite, (N), bool; and the function that gives the
+        terms of some classes of each row, (N, K), from their log p, (N, K), and indices, (N, K) or (K).
+    """
     top, top_class = z.max(dim=1, keepdim=True)
     is_top = torch.arange(z.size(1), device=z.device) == top_class
 
@@ -48,22 +99,14 @@ def row_losses(
     odds = odds.masked_fill(alone, -torch.inf)
     log_p = (z - top) + F.logsigmoid(-odds)
 
-    def class_terms(log_p: Tensor, is_top: Tensor) -> Tensor:
+    def class_terms(log_p: Tensor, classes: Tensor) -> Tensor:
+        is_top = classes == top_class
         top_log_1mp = F.logsigmoid(odds.masked_fill(alone, 0))
         # Every class but the top one has p <= 1/2, where log1p is safe.
         log_1mp = torch.where(is_top, top_log_1mp, (-log_p.masked_fill(is_top, -torch.inf).exp()).log1p())
         return bonus(log_p, log_1mp).masked_fill(alone, 0) - log_p
 
-    loss = class_terms(log_p.gather(1, target), target == top_class).squeeze(1)
-    if weight is not None:
-        weight = weight.to(z.dtype)
-        loss = loss * weight[target.squeeze(1)]
-    if label_smoothing > 0:
-        on_target, elsewhere = smoothed_target(label_smoothing, smoothing, z.size(1))
-        terms = class_terms(log_p, is_top)
-        terms = terms if weight is None else terms * weight
-        loss = (on_target - elsewhere) * loss + elsewhere * terms.sum(dim=1)
-    return keep_nonfinite(loss, top.squeeze(1).isfinite()).masked_fill(~kept, 0)
+    return log_p, top.squeeze(1).isfinite(), class_terms
 
 
 def smoothed_target(epsilon: float, smoothing: str, classes: int) -> tuple[float, float]:

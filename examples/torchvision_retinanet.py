@@ -1,0 +1,90 @@
+"""Train torchvision's RetinaNet with halted focal loss, on scenes of scikit-learn's handwritten digits.
+
+    pip install '.[examples]'
+    python examples/torchvision_retinanet.py
+
+The head below is torchvision's but for its loss, so checkpoints load. It goes where torchvision's stood:
+``model.head.classification_head``. A halted loss may be negative.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+from torchvision.models.detection.retinanet import RetinaNet, RetinaNetClassificationHead
+from torchvision.ops import box_convert
+
+from el_plugins.detection.digits import SIZE, scenes
+from el_plugins.losses import sigmoid_halted_focal_loss
+
+
+class HaltedFocalHead(RetinaNetClassificationHead):
+    """torchvision's classification head, well-classified objects no longer down-weighted."""
+
+    halt_threshold = 0.5  # 1 is torchvision's focal loss
+
+    def compute_loss(
+        self,
+        targets: list[dict[str, Tensor]],
+        head_outputs: dict[str, Tensor],
+        matched_idxs: list[Tensor],
+    ) -> Tensor:
+        """Per image the sum over anchors a foreground anchor, then the mean over images."""
+        losses = []
+        for target, logits, matched in zip(targets, head_outputs["cls_logits"], matched_idxs):
+            foreground = matched >= 0
+            classes = torch.full_like(matched, self.num_classes)  # background
+            classes[matched == self.BETWEEN_THRESHOLDS] = -1  # ignored
+            classes[foreground] = target["labels"][matched[foreground]]
+            loss = sigmoid_halted_focal_loss(
+                logits, classes, reduction="sum", halt_threshold=self.halt_threshold
+            )
+            losses.append(loss / foreground.sum().clamp(min=1))
+        return torch.stack(losses).mean()
+
+
+def small_retinanet() -> RetinaNet:
+    """RetinaNet with the head above on a ResNet-18, all weights random."""
+    backbone = resnet_fpn_backbone(
+        backbone_name="resnet18", weights=None, norm_layer=nn.BatchNorm2d, returned_layers=[2, 3]
+    )
+    anchors = AnchorGenerator(
+        sizes=((12, 15, 19), (24, 30, 38), (48, 60, 76)), aspect_ratios=((0.7, 1, 1.4),) * 3
+    )
+    model = RetinaNet(backbone, 10, SIZE, SIZE, anchor_generator=anchors)
+    per_location = anchors.num_anchors_per_location()[0]
+    model.head.classification_head = HaltedFocalHead(backbone.out_channels, per_location, num_classes=10)
+    return model
+
+
+def main() -> None:
+    """Train on a batch of two scenes again and again, and print its losses."""
+    torch.manual_seed(0)
+    digits = load_digits()
+    images, targets = [], []
+    for pixels, objects in scenes(
+        digits.images, digits.target, np.full(10, 0.1), 2, np.random.default_rng(0)
+    ):
+        images.append(torch.tensor(pixels / 255).float().expand(3, -1, -1))
+        labels, boxes = zip(*objects)
+        boxes = box_convert(torch.tensor(boxes).float(), "xywh", "xyxy")
+        targets.append({"boxes": boxes, "labels": torch.tensor(labels)})
+
+    model = small_retinanet().train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    for step in range(1, 9):
+        losses = model(images, targets)
+        loss = sum(losses.values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        parts = ", ".join(f"{name} {part:.3f}" for name, part in losses.items())
+        print(f"step {step}: loss {loss:.3f} ({parts})")
+
+
+if __name__ == "__main__":
+    main()
