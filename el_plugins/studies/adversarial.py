@@ -94,7 +94,7 @@ def run(settings: Settings, system: System, seed: int) -> Mapping[str, Any]:
     def accuracy(moved: np.ndarray, count: int = ATTACKED) -> float:
         return 100 * float(np.mean(target.predict(moved).argmax(axis=1) == labels[:count]))
 
-    slopes = np.abs(target.loss_gradient(x, labels)).reshape(ATTACKED, -1).max(axis=1)
+    slopes = np.abs(target.loss_gradient(x, np.eye(images.classes)[labels])).reshape(ATTACKED, -1).max(axis=1)
     found = {CLEAN: accuracy(x), MASKED: 100 * float(np.mean(slopes == 0))}
     for name, epsilons in (("FGSM", EPSILONS), ("PGD", EPSILONS), ("PGD L2", EPSILONS_L2)):
         for epsilon in epsilons:
