@@ -56,7 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
-            num_train_epochs=6,
+            num_train_epochs=4,
             per_device_train_batch_size=32,
             gradient_accumulation_steps=2,
             per_device_eval_batch_size=len(test),

@@ -63,7 +63,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
-            max_steps=100,
+            max_steps=80,
             per_device_train_batch_size=16,
             gradient_accumulation_steps=2,
             per_device_eval_batch_size=100,

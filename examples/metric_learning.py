@@ -36,7 +36,7 @@ def main() -> None:
         loss_function = encouraging(kind(num_classes=10, embedding_size=16), log_end=0.75)
         optimizer = torch.optim.Adam([*model.parameters(), *loss_function.parameters()], lr=3e-3)
         history = []
-        for _ in range(10):
+        for _ in range(7):
             for rows in torch.randperm(len(train_x)).split(64):
                 loss = loss_function(model(train_x[rows]), train_y[rows])
                 optimizer.zero_grad()

@@ -76,7 +76,7 @@ def main() -> None:
 
     model = small_retinanet().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    for step in range(1, 9):
+    for step in range(1, 7):
         losses = model(images, targets)
         loss = sum(losses.values())
         optimizer.zero_grad()
