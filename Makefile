@@ -45,6 +45,7 @@ demo-detection: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.losses
 	$(VENV)/bin/python -m benchmarks.training
+	$(VENV)/bin/python -m benchmarks.share
 	$(VENV)/bin/python -m benchmarks.report
 
 studies: $(VENV)/.installed

@@ -89,6 +89,8 @@ def main() -> None:
             "## Whole trainings by fairseq-train, the demo's model",
             markdown(read(folder / "training.csv")),
         ]
+    if (folder / "share.csv").exists():
+        parts += ["## How much of a step of that training is the loss", markdown(read(folder / "share.csv"))]
     draw(rows, folder / "chart.png")
     write_text(folder / "README.md", "\n\n".join(parts) + "\n")
 

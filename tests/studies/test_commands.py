@@ -50,7 +50,7 @@ def test_attacks(tmp_path):
     for attacked in (found["CE"]["1"], found["CE, FGSM training"]["1"]):
         assert attacked["PGD 0.3"] < attacked["PGD 0.05"] < attacked["no attack"]
         assert attacked["PGD 0.1"] <= attacked["FGSM 0.1"]
-    assert found["CE, FGSM training"]["1"]["PGD 0.1"] > found["CE"]["1"]["PGD 0.1"]
+    assert found["CE, FGSM training"]["1"]["FGSM 0.3"] > found["CE"]["1"]["FGSM 0.3"]
 
 
 def test_bad_input(tmp_path):

@@ -1,0 +1,94 @@
+"""How much of a training step is the loss: python -m benchmarks.share.
+
+The demo's model on batches of the demo's corpus: a step is forward, loss and backward; the loss alone is its
+forward and backward from logits that are there. Criteria and parts take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from fairseq import options as fairseq_options
+from fairseq import tasks
+
+from benchmarks.measure import compare
+from el_plugins.nmt.benchmark.__main__ import prepare
+from el_plugins.nmt.benchmark.runs import PLUGIN
+from el_plugins.nmt.benchmark.settings import read_settings
+from el_plugins.workflow.results import write_text
+
+CRITERIA = {"fairseq LS-CE": "label_smoothed_cross_entropy", "EL": "encouraging_ls"}
+DEMO = Path(__file__).parents[1] / "examples" / "demo.yaml"
+
+
+def load(criterion: str, data: str) -> tuple[Any, Any, list[Any]]:
+    """The demo's model, ``criterion``, and ten batches of the training set."""
+    words = [data, "--user-dir", str(PLUGIN), "--criterion", criterion, "--cpu"]
+    words += shlex.split(read_settings(DEMO).train)
+    parser = fairseq_options.get_training_parser()
+    settings = fairseq_options.parse_args_and_arch(parser, input_args=words)
+    task = tasks.setup_task(settings)
+    task.load_dataset("train")
+    batches = task.get_batch_iterator(task.dataset("train"), max_tokens=settings.max_tokens, seed=1)
+    found = [batch for batch, _ in zip(batches.next_epoch_itr(shuffle=True), range(10))]
+    return task.build_model(settings), task.build_criterion(settings), found
+
+
+def step(model: Any, criterion: Any, batches: list[Any]) -> Callable[[], None]:
+    """A pass over ``batches``, with the model."""
+
+    def call() -> None:
+        for batch in batches:
+            model.zero_grad()
+            criterion(model, batch)[0].backward()
+
+    return call
+
+
+def loss_alone(model: Any, criterion: Any, batches: list[Any]) -> Callable[[], None]:
+    """A pass over ``batches`` from logits that are there already."""
+    with torch.no_grad():
+        outputs = [model(**batch["net_input"])[0] for batch in batches]
+
+    def call() -> None:
+        for logits, batch in zip(outputs, batches):
+            # No leaf, as in a model: the criterion may work in place.
+            output = logits.clone().requires_grad_().view(logits.shape)
+            criterion.compute_loss(model, (output, None), batch)[0].backward()
+
+    return call
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.share", description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/share.csv"))
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    demo = read_settings(DEMO)
+    prepare(demo, DEMO.parent)
+    peers: dict[str, Callable[[], Callable[[], Any]]] = {}
+    for name, criterion in CRITERIA.items():
+        parts = load(criterion, demo.data.folder)
+        peers[f"{name}, step"] = lambda parts=parts: step(*parts)
+        peers[f"{name}, loss alone"] = lambda parts=parts: loss_alone(*parts)
+    found = compare(peers, options.repeats, "cpu")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["criterion", "ms a step", "ms of the loss", "share of the loss"])
+    for name in CRITERIA:
+        whole, loss = (found[f"{name}, {part}"]["seconds"] / 10 for part in ("step", "loss alone"))
+        writer.writerow([name, f"{1000 * whole:.0f}", f"{1000 * loss:.1f}", f"{loss / whole:.3f}"])
+    write_text(options.output, text.getvalue())
+    print(text.getvalue())
+
+
+if __name__ == "__main__":
+    main()
