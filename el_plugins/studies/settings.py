@@ -9,6 +9,7 @@ from typing import Any, List, Optional
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from timm.optim import list_optimizers
 
 SMALLEST = {"epochs": 1, "batch_size": 1, "size": 1, "workers": 0}
 
@@ -24,8 +25,9 @@ class Settings:
     size: int = 32  # height and width of images that a folder's are cut to
     epochs: int = 15
     batch_size: int = 32  # of each process
-    lr: float = 0.01
-    weight_decay: float = 5e-4
+    optimizer: str = "adamw"  # sgd (with Nesterov's momentum), or any of timm
+    lr: float = 0.003
+    weight_decay: float = 0.01
     workers: int = 0  # processes that load images
     seeds: List[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
 
@@ -51,6 +53,10 @@ def read_settings(defaults: Mapping[str, Any], path: Optional[Path], given: Sequ
     for name, smallest in SMALLEST.items():
         if getattr(settings, name) < smallest:
             raise ValueError(f"{name} must be {smallest} or more, got {getattr(settings, name)}")
+    if settings.optimizer not in list_optimizers():
+        raise ValueError(
+            f"optimizer must be one of {', '.join(list_optimizers())}, got {settings.optimizer!r}"
+        )
     if settings.lr <= 0 or settings.weight_decay < 0:
         raise ValueError(
             f"lr must be above 0 and weight_decay 0 or more, got {settings.lr} and {settings.weight_decay}"

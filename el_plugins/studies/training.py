@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -31,13 +32,13 @@ def fit(
     deferred: Loss | None = None,
     perturb: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
 ) -> nn.Module:
-    """Train ``model`` in place by momentum SGD, one cycle of learning rates.
+    """Train ``model`` in place, one cycle of learning rates.
 
     Args:
         model: what gets images and gives what ``loss`` takes.
         data: items (image, class index).
         loss: of the model's output and (N,) class indices, a scalar.
-        settings: epochs, batch size, learning rate, weight decay.
+        settings: epochs, batch size, optimizer, learning rate, weight decay.
         lr: factor of the settings' learning rate.
         epochs: instead of the settings'.
         sampler: instead of a new order every epoch.
@@ -53,8 +54,8 @@ def fit(
         if isinstance(module, nn.Module):
             module.to(accelerator.device)
     trained = list(model.parameters() if parameters is None else parameters)
-    optimizer = torch.optim.SGD(
-        trained, settings.lr * lr, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay
+    optimizer = create_optimizer_v2(
+        trained, opt=settings.optimizer, lr=settings.lr * lr, weight_decay=settings.weight_decay
     )
     loader = DataLoader(
         data, settings.batch_size, shuffle=sampler is None, sampler=sampler, num_workers=settings.workers

@@ -71,6 +71,7 @@ def test_settings_layers(tmp_path):
     [
         ("epochs=0", "epochs must be 1 or more, got 0"),
         ("lr=-1", "lr must be above 0 .* got -1.0"),
+        ("optimizer=sdg", "one of .*adamw.*, got 'sdg'"),
         ("epoch=3", "epoch"),
         ("epochs=many", "many"),
         ("seeds=[1,1]", r"all different, got \[1, 1\]"),
