@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from torch_geometric.datasets import TUDataset
 from torch_geometric.loader import DataLoader
@@ -64,7 +65,9 @@ def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
         DataLoader(part, settings.batch_size, shuffle=number == 0) for number, part in enumerate(parts)
     )
     model = SAGNet(data.num_features, data.num_classes)
-    optimizer = torch.optim.Adam(model.parameters(), settings.lr, weight_decay=settings.weight_decay)
+    optimizer = create_optimizer_v2(
+        list(model.parameters()), settings.optimizer, settings.lr, weight_decay=settings.weight_decay
+    )
     wrapped, optimizer, train = accelerator.prepare(model, optimizer, train)
     best, at_best = -1.0, 0.0
     for _ in range(settings.epochs):
@@ -104,6 +107,7 @@ STUDY = Study(
     defaults={
         "data": molecules.NAME,
         "model": "gcn_sagpool",
+        "optimizer": "adam",
         "lr": 0.002,
         "weight_decay": 1e-4,
         "batch_size": 64,
