@@ -16,7 +16,7 @@ from el_plugins.measures import SHOTS, shot_accuracy
 from el_plugins.studies.data import Images, digits, load
 from el_plugins.studies.settings import Settings
 from el_plugins.studies.study import Claim, Study
-from el_plugins.studies.training import Loss, apply, classifier, fit
+from el_plugins.studies.training import Loss, apply, classifier, retrain_head
 
 TESTED = 30  # digits of each class
 MOST, FEWEST = 140, 3  # digits of the commonest and the rarest class in training
@@ -57,15 +57,9 @@ def run(settings: Settings, system: System, seed: int) -> Mapping[str, Any]:
     deferred = weighted(system.loss, counts) if system.reweighted else None
     model = classifier(settings, images, seed, system.loss, deferred=deferred)
     if system.decoupled:
-        model.head.reset_parameters()
-        for parameter in model.body.parameters():
-            parameter.requires_grad_(False)
         balanced = WeightedRandomSampler((1 / counts.double())[images.labels].tolist(), len(images.labels))
         epochs = max(settings.epochs * 30 // 200, 1)  # 30 after 200 in the paper
-        fit(
-            model, images.train, nn.CrossEntropyLoss(), settings,
-            sampler=balanced, parameters=model.head.parameters(), epochs=epochs,
-        )  # fmt: skip
+        retrain_head(model, images.train, settings, epochs=epochs, sampler=balanced)
     logits, target = apply(model, images.test, settings)
     return shot_accuracy(logits.argmax(dim=1), target, counts)
 

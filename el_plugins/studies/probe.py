@@ -11,7 +11,7 @@ from el_plugins.losses import EncouragingLoss
 from el_plugins.studies.data import load
 from el_plugins.studies.settings import Settings
 from el_plugins.studies.study import Claim, Study
-from el_plugins.studies.training import Loss, accuracy, apply, classifier, fit
+from el_plugins.studies.training import Loss, accuracy, apply, classifier, retrain_head
 
 WHOLE, PROBE = "as trained", "new classifier"
 
@@ -21,22 +21,8 @@ def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
     images = load(settings, seed)
     model = classifier(settings, images, seed, loss)
     whole = accuracy(*apply(model, images.test, settings))
-    model.head.reset_parameters()
-    fit(Probe(model.features, model.head), images.train, nn.CrossEntropyLoss(), settings)
+    retrain_head(model, images.train, settings)
     return {WHOLE: whole, PROBE: accuracy(*apply(model, images.test, settings))}
-
-
-class Probe(nn.Module):
-    """A head on features that are neither trained nor normalised by the batch."""
-
-    def __init__(self, features: Any, head: nn.Module):
-        super().__init__()
-        self.features = features  # a bound method: its model stays in evaluation mode
-        self.head = head
-
-    def forward(self, images: Any) -> Any:
-        """Images to logits."""
-        return self.head(self.features(images).detach())
 
 
 STUDY = Study(

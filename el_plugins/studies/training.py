@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from accelerate import Accelerator
@@ -28,7 +28,6 @@ def fit(
     lr: float = 1.0,
     epochs: int | None = None,
     sampler: Sampler | None = None,
-    parameters: Iterable[nn.Parameter] | None = None,
     deferred: Loss | None = None,
     perturb: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
 ) -> nn.Module:
@@ -42,7 +41,6 @@ def fit(
         lr: factor of the settings' learning rate.
         epochs: instead of the settings'.
         sampler: instead of a new order every epoch.
-        parameters: those to train, instead of all.
         deferred: the loss in the last tenth of the steps.
         perturb: makes the images to train on from (model, images, classes).
 
@@ -53,9 +51,8 @@ def fit(
     for module in (loss, deferred):
         if isinstance(module, nn.Module):
             module.to(accelerator.device)
-    trained = list(model.parameters() if parameters is None else parameters)
     optimizer = create_optimizer_v2(
-        trained, opt=settings.optimizer, lr=settings.lr * lr, weight_decay=settings.weight_decay
+        list(model.parameters()), settings.optimizer, settings.lr * lr, weight_decay=settings.weight_decay
     )
     loader = DataLoader(
         data, settings.batch_size, shuffle=sampler is None, sampler=sampler, num_workers=settings.workers
@@ -88,6 +85,33 @@ def classifier(
     model = Classifier(settings, images)
     fit(model, images.train, loss, settings, lr=lr, **options)  # type: ignore[arg-type]
     return model
+
+
+def retrain_head(
+    model: Classifier,
+    data: Dataset,
+    settings: Settings,
+    *,
+    epochs: int | None = None,
+    sampler: Sampler | None = None,
+) -> None:
+    """Put a new head on ``model`` and train it with cross-entropy; the body stays as it is."""
+    model.head.reset_parameters()
+    probe = Probe(model.features, model.head)
+    fit(probe, data, nn.CrossEntropyLoss(), settings, epochs=epochs, sampler=sampler)
+
+
+class Probe(nn.Module):
+    """A head on features of a body that is neither trained nor normalised by the batch."""
+
+    def __init__(self, features: Callable[[Tensor], Tensor], head: nn.Module):
+        super().__init__()
+        self.features = features  # no module of this one: its body stays in evaluation mode
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images to logits."""
+        return self.head(self.features(images).detach())
 
 
 @torch.no_grad()

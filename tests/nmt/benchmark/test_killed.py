@@ -9,34 +9,19 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import TINY_MODEL, processes, run
+from commands import processes, run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
 
 pytestmark = pytest.mark.long
 
-SETTINGS = """\
-data:
-  folder: {data}
-  source: de
-  target: en
-  references: {{test: {text}/test.en}}
-  detokenizer: null
-train: >-
-  {model} --optimizer adam --lr 0.01 --max-tokens 60 --label-smoothing 0.1 --num-workers 0 --max-update 300
-systems: [{{name: el, criterion: encouraging_ls}}]
-seeds: [1]
-average: 3
-generate: --beam 2 --max-len-b 10 --batch-size 1
-"""
 # What the run is doing when it is killed, as its progress file says.
 STAGES = ["training", "averaging", "translating test"]
 
 
-def test_the_same_results_as_without_being_killed(corpus, tmp_path):
-    settings = tmp_path / "tiny.yaml"
-    settings.write_text(SETTINGS.format(data=corpus[1], text=corpus[0], model=" ".join(TINY_MODEL)))
+def test_the_same_results_as_without_being_killed(tiny_settings, tmp_path):
+    settings = tiny_settings(tmp_path / "tiny.yaml", tokens=60, updates=300, average=3)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run("el-nmt-benchmark", settings, "--output", whole)
 

@@ -8,36 +8,20 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import TINY_MODEL, processes, run
+from commands import processes, run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
 
-SETTINGS = """\
-data:
-  folder: {data}
-  source: de
-  target: en
-  references: {{test: {text}/test.en}}
-  detokenizer: null
-train: >-
-  {model} --optimizer adam --lr 0.01 --max-tokens 300 --label-smoothing 0.1 --num-workers 0 --max-update 6
-systems:
-- {{name: ce, criterion: label_smoothed_cross_entropy}}
-- {{name: el, criterion: encouraging_ls}}
-seeds: [1]
-average: 2
-generate: --beam 2 --max-len-b 10 --batch-size 1
-length_penalties: [1]
-"""
-
 
 @pytest.fixture(scope="module")
-def benchmark(corpus, tmp_path_factory):
+def benchmark(tiny_settings, tmp_path_factory):
     """A finished benchmark: (settings file, output folder, what was printed)."""
     folder = tmp_path_factory.mktemp("benchmark")
-    settings = folder / "tiny.yaml"
-    settings.write_text(SETTINGS.format(data=corpus[1], text=corpus[0], model=" ".join(TINY_MODEL)))
+    more = "length_penalties: [1]"
+    settings = tiny_settings(
+        folder / "tiny.yaml", tokens=300, updates=6, average=2, systems=("ce", "el"), more=more
+    )
     output = folder / "out"
     return settings, output, run("el-nmt-benchmark", settings, "--output", output)
 

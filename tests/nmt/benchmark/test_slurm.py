@@ -8,28 +8,12 @@ from pathlib import Path
 
 import pytest
 import slurm
-from commands import TINY_MODEL, run
+from commands import run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
 
 pytestmark = pytest.mark.long
-
-SETTINGS = """\
-data:
-  folder: {data}
-  source: de
-  target: en
-  references: {{test: {text}/test.en}}
-  detokenizer: null
-train: >-
-  {model} --optimizer adam --lr 0.01 --max-tokens 60 --label-smoothing 0.1 --num-workers 0 --max-update 600
-systems: [{{name: el, criterion: encouraging_ls}}]
-seeds: [1]
-average: 3
-generate: --beam 2 --max-len-b 10 --batch-size 1
-cluster: {{slurm_cpus_per_task: 1, slurm_setup: [export OMP_NUM_THREADS=1]}}
-"""
 
 
 @pytest.fixture
@@ -39,9 +23,9 @@ def node(tmp_path_factory):
         yield name
 
 
-def test_a_node_taken_down_in_mid_run(node, corpus, tmp_path):
-    settings = tmp_path / "tiny.yaml"
-    settings.write_text(SETTINGS.format(data=corpus[1], text=corpus[0], model=" ".join(TINY_MODEL)))
+def test_a_node_taken_down_in_mid_run(node, tiny_settings, tmp_path):
+    more = "cluster: {slurm_cpus_per_task: 1, slurm_setup: [export OMP_NUM_THREADS=1]}"
+    settings = tiny_settings(tmp_path / "tiny.yaml", tokens=60, updates=600, average=3, more=more)
     run("el-nmt-benchmark", settings, "--output", tmp_path / "local")
     command = [str(Path(sys.executable).with_name("el-nmt-benchmark")), str(settings)]
     command += ["--output", str(tmp_path / "slurm"), "--cluster", "slurm", "--hours", "1"]
