@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+import torch
 from accelerate import PartialState
 
 from el_plugins.studies import report
@@ -47,16 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in set(names) - {*NAMES, "all"}:
         parser.error(f"NAME must be all or of {', '.join(NAMES)}, got {name!r}")
     sections, measures = {}, {}
+    # Several processes without a GPU are only joined when accelerate is told that the CPU is meant.
+    process = PartialState(cpu=not torch.cuda.is_available())
     try:
         for name in NAMES if "all" in names else names:
             study = import_module(f"el_plugins.studies.{name}").STUDY
             settings = read_settings(study.defaults, options.settings, given)
             results = run_study(study, settings, options.output / name)
-            if PartialState().is_main_process:
+            if process.is_main_process:
                 sections[name] = report.section(study, name, settings, results, page)
                 measures[name] = report.numbers(results)
                 print(f"\n{sections[name]}\n")
-        if PartialState().is_main_process:
+        if process.is_main_process:
             words = [*options.names, *(["--settings", str(options.settings)] if options.settings else [])]
             report.write_page(sections, measures, page, f"python -m el_plugins.studies {' '.join(words)}")
             print(f"wrote {page}")
