@@ -87,7 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-nmt-benchmark``."""
     options = parse_arguments(arguments)
     output = (options.output or Path("outputs") / options.settings.stem).resolve()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that `kill` ends the jobs, too
+    # `kill` ends the jobs, too, by SIGINT: a shell may have started us with that ignored, which jobs inherit.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         benchmark = read_settings(options.settings)
         prepare(benchmark, options.settings.resolve().parent)

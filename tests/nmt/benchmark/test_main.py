@@ -81,6 +81,8 @@ def test_kill_ends_the_training_too(benchmark, tmp_path):
     command = [str(Path(sys.executable).with_name("el-nmt-benchmark")), str(long), "--output", str(tmp_path)]
     marker = f"STOP_TEST={tmp_path.name}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **dict([marker.split("=")])}
+    # As a shell starts what it leaves in the background.
+    command = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *command]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         wait_until((tmp_path / "runs" / "ce" / "seed1" / "checkpoints" / "checkpoint1.pt").exists)
         process.terminate()
