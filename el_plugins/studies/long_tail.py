@@ -58,8 +58,7 @@ def run(settings: Settings, system: System, seed: int) -> Mapping[str, Any]:
     model = classifier(settings, images, seed, system.loss, deferred=deferred)
     if system.decoupled:
         balanced = WeightedRandomSampler((1 / counts.double())[images.labels].tolist(), len(images.labels))
-        epochs = max(settings.epochs * 30 // 200, 1)  # 30 after 200 in the paper
-        retrain_head(model, images.train, settings, epochs=epochs, sampler=balanced)
+        retrain_head(model, images.train, settings, sampler=balanced)
     logits, target = apply(model, images.test, settings)
     return shot_accuracy(logits.argmax(dim=1), target, counts)
 

@@ -27,7 +27,6 @@ def fit(
     settings: Settings,
     *,
     lr: float = 1.0,
-    epochs: int | None = None,
     sampler: Sampler | None = None,
     deferred: Loss | None = None,
     perturb: Callable[[Any, Tensor, Tensor], Tensor] | None = None,
@@ -40,7 +39,6 @@ def fit(
         loss: of the model's output and (N,) class indices, a scalar.
         settings: epochs, batch size, optimizer, learning rate, weight decay.
         lr: factor of the settings' learning rate.
-        epochs: instead of the settings'.
         sampler: instead of a new order every epoch.
         deferred: the loss in the last tenth of the steps.
         perturb: makes the images to train on from (model, images, classes).
@@ -59,7 +57,7 @@ def fit(
         data, settings.batch_size, shuffle=sampler is None, sampler=sampler, num_workers=settings.workers
     )
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
-    steps = len(loader) * (epochs or settings.epochs)
+    steps = len(loader) * settings.epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer.optimizer, max_lr=settings.lr * lr, total_steps=steps, cycle_momentum=False
     )
@@ -89,17 +87,12 @@ def classifier(
 
 
 def retrain_head(
-    model: Classifier,
-    data: Dataset,
-    settings: Settings,
-    *,
-    epochs: int | None = None,
-    sampler: Sampler | None = None,
+    model: Classifier, data: Dataset, settings: Settings, *, sampler: Sampler | None = None
 ) -> None:
     """Put a new head on ``model`` and train it with cross-entropy; the body stays as it is."""
     model.head.reset_parameters()
     probe = Probe(model.features, model.head)
-    fit(probe, data, nn.CrossEntropyLoss(), settings, epochs=epochs, sampler=sampler)
+    fit(probe, data, nn.CrossEntropyLoss(), settings, sampler=sampler)
 
 
 class Probe(nn.Module):
