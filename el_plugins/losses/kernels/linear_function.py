@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from el_plugins.losses.kernels import rows
-from el_plugins.losses.kernels.paths import chunk_rows, refuse_second_order
-from el_plugins.losses.kernels.row_function import find_gradient, find_losses
+from el_plugins.losses.kernels.paths import refuse_second_order
+from el_plugins.losses.kernels.row_function import find_losses, write_gradient
 
 ELEMENTS = 2**22  # logits at a time: 16 MiB in fp32
 
@@ -112,15 +112,13 @@ def walk(
     for start in range(0, max(len(input), 1), step := rows_at_a_time(len(input), len(matrix))):
         here = slice(start, start + step)
         logits = F.linear(input[here], matrix, bias)
-        for part in chunk_rows(logits, path):
-            z, t, k = logits[part], target[here][part], kept[here][part]
-            loss, log_p, state = find_losses(path, z, t, k, terms)
-            losses.append(loss)
-            all_log_p.append(log_p)
-            if upstream is not None:
-                logits[part] = find_gradient(path, z, t, k, terms, state, upstream[here][part])
+        t, k = target[here], kept[here]
+        loss, log_p, state = find_losses(path, logits, t, k, terms)
+        losses.append(loss)
+        all_log_p.append(log_p)
         if upstream is None:
             continue
+        write_gradient(path, logits, logits, t, k, terms, state, upstream[here])
         if d_input is not None:
             torch.mm(logits, matrix, out=d_input[here])
         if d_matrix is not None:

@@ -7,52 +7,99 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from el_plugins.losses.kernels import rows
+from el_plugins.losses.kernels import plain_rows, rows
 from el_plugins.losses.kernels.paths import chunk_rows, compiled, guarded, refuse_second_order
 
 
 def find_losses(
     path: str, logits: Tensor, target: Tensor, kept: Tensor, terms: rows.Terms
 ) -> tuple[Tensor, Tensor, rows.RowState]:
-    """Losses, log p of the targets and the state of some rows by ``path``: see :func:`rows.losses`."""
-    if path == "triton":
+    """Losses (n, 1), log p of the targets (n, 1) and the state of rows (n, V) by ``path``.
+
+    Arguments are those of :func:`rows.losses`.
+    """
+    logits = logits.detach()  # compiled code is made again for a tensor that requires a gradient
+    figures = measure(path, logits, kept, terms)
+    z_target = logits.gather(1, target).to(figures.top.dtype)
+    return rows.losses(figures, z_target, target, kept, terms)
+
+
+def measure(path: str, logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.Figures:
+    """Figures of all rows by ``path``."""
+    if path == "triton" and has_triton(logits, terms):
         from el_plugins.losses.kernels import triton_rows  # not everyone has Triton
 
-        if triton_rows.supports(logits.dtype, terms):
-            return guarded(triton_rows.losses, plain_losses)(logits, target, kept, terms)
-    function = compiled(rows.losses) if path == "compiled" else rows.losses
-    logits = logits.detach()  # compiled code is made again for a tensor that requires a gradient
-    *found, vanished = function(logits, target, kept, terms)
-    if vanished:  # rare: a top class certain beyond what an exponential holds
-        *found, _ = rows.losses(logits, target, kept, terms, apart=True)
-    return tuple(found)
+        return guarded(triton_rows.measure, measure_plainly)(logits, kept, terms)
+    function, columns = plain_rows.measure, None
+    if path == "compiled":
+        function = compiled(plain_rows.measure)
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        columns = torch.arange(logits.size(1), dtype=wide, device=logits.device)
+    parts = [function(logits[c], terms, columns) for c in chunk_rows(logits, path)]
+    figures = rows.Figures(*(torch.cat(values) for values in zip(*parts)))
+    vanished = (figures.total < 2**27 * torch.finfo(figures.total.dtype).tiny) & kept
+    if vanished.any():  # rare: a top class certain beyond what an exponential holds
+        here = vanished.squeeze(1).nonzero().squeeze(1)
+        for whole, part in zip(figures, plain_rows.measure(logits[here], terms, apart=True)):
+            whole[here] = part
+    return figures
 
 
-def plain_losses(
-    logits: Tensor, target: Tensor, kept: Tensor, terms: rows.Terms
-) -> tuple[Tensor, Tensor, rows.RowState]:
-    """:func:`find_losses` by plain operations."""
-    return find_losses("chunks", logits, target, kept, terms)
+def measure_plainly(logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.Figures:
+    """:func:`measure` by plain operations."""
+    return measure("chunks", logits, kept, terms)
 
 
-def find_gradient(
+def has_triton(logits: Tensor, terms: rows.Terms) -> bool:
+    """Whether the Triton kernels know the case: not double precision; smoothed, only plain terms."""
+    return logits.dtype != torch.float64 and (terms.are_plain or not terms.elsewhere)
+
+
+def write_gradient(
     path: str,
+    output: Tensor,
     logits: Tensor,
     target: Tensor,
     kept: Tensor,
     terms: rows.Terms,
     state: rows.RowState,
     upstream: Tensor,
-) -> Tensor:
-    """The gradient of some rows by ``path``, (n, V) in the logits' dtype: see :func:`rows.gradient`."""
-    if state.top.dtype == torch.int64:  # as the Triton kernels leave it
+) -> None:
+    """Write the gradient of rows times ``upstream``, (n, 1), into ``output``, (n, V), maybe ``logits``."""
+    upstream = upstream.masked_fill(~kept, 0)
+    gradient(path, output, logits, kept, terms, state, upstream)
+    output.scatter_(1, state.top_class, (state.at_top * upstream).to(output.dtype))
+    output.scatter_(1, target, (state.at_target * upstream).to(output.dtype))
+
+
+def gradient(
+    path: str,
+    output: Tensor,
+    logits: Tensor,
+    kept: Tensor,
+    terms: rows.Terms,
+    state: rows.RowState,
+    upstream: Tensor,
+) -> None:
+    """:func:`write_gradient` of all but the rows' top classes and targets."""
+    if path == "triton" and has_triton(logits, terms):
         from el_plugins.losses.kernels import triton_rows
 
-        return triton_rows.gradient(logits, target, kept, terms, state, upstream)
-    function = compiled(rows.gradient) if path == "compiled" else rows.gradient
-    gradient = function(logits.detach(), kept, terms, state, upstream)
-    at_target = (state.at_target * upstream).masked_fill(~kept, 0).to(gradient.dtype)
-    return gradient.scatter_(1, target, at_target)
+        guarded(triton_rows.gradient, gradient_plainly)(output, logits, kept, terms, state, upstream)
+        return
+    function = compiled(plain_rows.gradient) if path == "compiled" else plain_rows.gradient
+    for c in chunk_rows(logits, path):
+        part = output[c]
+        z = part if output is logits else logits[c]
+        function(part, z, terms, rows.RowState(*(value[c] for value in state)), upstream[c])
+    # Nothing times NaN is NaN: rows that are left out for what they hold need more than an upstream of 0.
+    broken = (~kept & ~state.reference.isfinite()).squeeze(1)
+    output.index_fill_(0, broken.nonzero().squeeze(1), 0)
+
+
+def gradient_plainly(*arguments: Any) -> None:
+    """:func:`gradient` by plain operations."""
+    gradient("chunks", *arguments)
 
 
 class RowLosses(torch.autograd.Function):
@@ -78,24 +125,20 @@ class RowLosses(torch.autograd.Function):
             inplace: let backward overwrite ``logits``.
         """
         target, kept = target.unsqueeze(1), kept.unsqueeze(1)
-        chunks = chunk_rows(logits, path)
-        found = [find_losses(path, logits[c], target[c], kept[c], terms) for c in chunks]
-        losses, log_p, states = zip(*found)
-        state = rows.RowState(*(torch.cat(values) for values in zip(*states)))
+        losses, log_p, state = find_losses(path, logits, target, kept, terms)
         ctx.save_for_backward(logits, target, kept, *state)
         ctx.terms, ctx.path, ctx.inplace = terms, path, inplace
-        output = torch.cat(log_p).squeeze(1)
-        ctx.mark_non_differentiable(output)
-        return torch.cat(losses).squeeze(1), output
+        log_p = log_p.squeeze(1)
+        ctx.mark_non_differentiable(log_p)
+        return losses.squeeze(1), log_p
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         """The logits' gradient in their dtype."""
         refuse_second_order()
         logits, target, kept, *values = ctx.saved_tensors
-        upstream = upstream.unsqueeze(1)
-        output = logits.detach() if ctx.inplace else torch.empty_like(logits)
-        for c in chunk_rows(logits, ctx.path):
-            state = rows.RowState(*(value[c] for value in values))
-            output[c] = find_gradient(ctx.path, logits[c], target[c], kept[c], ctx.terms, state, upstream[c])
+        logits = logits.detach()
+        output = logits if ctx.inplace else torch.empty_like(logits)
+        state = rows.RowState(*values)
+        write_gradient(ctx.path, output, logits, target, kept, ctx.terms, state, upstream.unsqueeze(1))
         return output, None, None, None, None, None

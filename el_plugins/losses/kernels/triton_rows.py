@@ -16,18 +16,11 @@ from el_plugins.losses.kernels import rows
 BLOCK = 4096
 
 
-def supports(dtype: torch.dtype, terms: rows.Terms) -> bool:
-    """Whether these kernels know the case: not double precision; smoothed, only unweighted log bonuses."""
-    plain = terms.weight is None and (terms.bonus.is_log_below_half or terms.bonus.is_nothing)
-    return dtype != torch.float64 and (plain or not terms.elsewhere)
-
-
 @triton.jit
 def _extremes(
-    z_ptr, stride, kept_ptr, top_ptr, class_ptr, second_ptr, total_ptr, classes, BLOCK: tl.constexpr
+    z_ptr, stride, top_ptr, class_ptr, second_ptr, total_ptr, classes, BLOCK: tl.constexpr
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
-    kept = tl.load(kept_ptr + row) != 0
     columns = tl.arange(0, BLOCK)
     top = tl.full((), -float("inf"), tl.float32)
     second = tl.full((), -float("inf"), tl.float32)
@@ -37,7 +30,6 @@ def _extremes(
     for start in range(0, classes, BLOCK):
         here = start + columns
         z = tl.load(z_ptr + row * stride + here, mask=here < classes, other=-float("inf")).to(tl.float32)
-        z = tl.where(kept | (here >= classes), z, 0.0)
         broken += tl.sum((z != z).to(tl.int32), 0)
         z = tl.where(z != z, -float("inf"), z)
         block_top = tl.max(z, 0)
@@ -59,11 +51,10 @@ def _extremes(
 
 @triton.jit
 def _sums(
-    z_ptr, stride, kept_ptr, top_ptr, second_ptr, scale_ptr, distances_ptr, rest_ptr, pulls_ptr, classes,
+    z_ptr, stride, top_ptr, second_ptr, scale_ptr, distances_ptr, rest_ptr, pulls_ptr, classes,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
-    kept = tl.load(kept_ptr + row) != 0
     top = tl.load(top_ptr + row)
     second = tl.load(second_ptr + row)
     scale = tl.load(scale_ptr + row)
@@ -76,7 +67,7 @@ def _sums(
         here = start + columns
         beside = (here < classes) & (here != top)
         z = tl.load(z_ptr + row * stride + here, mask=here < classes, other=0.0).to(tl.float32)
-        distance = tl.where(kept, z, 0.0) - second
+        distance = z - second
         p = tl.where(beside, tl.exp(distance) * scale, 0.0)
         distances += tl.where(beside, distance, 0.0)
         product *= 1 - p
@@ -88,68 +79,58 @@ def _sums(
 
 @triton.jit
 def _gradient(
-    z_ptr, out_ptr, stride, out_stride, target_ptr, kept_ptr, top_ptr, second_ptr, scale_ptr, slope_ptr,
-    at_top_ptr, at_target_ptr, upstream_ptr, elsewhere, weight, classes,
-    SMOOTHED: tl.constexpr, BLOCK: tl.constexpr,
+    z_ptr, out_ptr, stride, out_stride, kept_ptr, reference_ptr, scale_ptr, slope_ptr, upstream_ptr,
+    elsewhere, weight, classes, SMOOTHED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
     here = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    kept = tl.load(kept_ptr + row) != 0
     upstream = tl.load(upstream_ptr + row)
     z = tl.load(z_ptr + row * stride + here, mask=here < classes, other=0.0).to(tl.float32)
-    e = tl.exp(tl.where(kept, z, 0.0) - tl.load(second_ptr + row))
+    e = tl.exp(z - tl.load(reference_ptr + row))
     gradient = e * (tl.load(slope_ptr + row) * upstream)
     if SMOOTHED:
         p = e * tl.load(scale_ptr + row)
         gradient -= (1 + weight * (p / (1 - p))) * (elsewhere * upstream)
-    gradient = tl.where(here == tl.load(target_ptr + row), tl.load(at_target_ptr + row) * upstream, gradient)
-    gradient = tl.where(here == tl.load(top_ptr + row), tl.load(at_top_ptr + row) * upstream, gradient)
-    gradient = tl.where(kept, gradient, 0.0)
+    gradient = tl.where(tl.load(kept_ptr + row) != 0, gradient, 0.0)
     tl.store(out_ptr + row * out_stride + here, gradient.to(out_ptr.dtype.element_ty), mask=here < classes)
 
 
-def losses(
-    logits: Tensor, target: Tensor, kept: Tensor, terms: rows.Terms
-) -> tuple[Tensor, Tensor, rows.RowState]:
-    """:func:`rows.losses`, for the cases that :func:`supports` knows."""
+def measure(logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.Figures:
+    """Figures of all rows of ``logits``, (n, V), referring to the largest logit beside the top one."""
     logits = logits if logits.stride(1) == 1 else logits.contiguous()
     count, classes = logits.shape
     top, second, total = (logits.new_empty(count, 1, dtype=torch.float32) for _ in range(3))
-    top_class = torch.empty_like(target)
+    top_class = torch.empty_like(top, dtype=torch.int64)
     block = min(triton.next_power_of_2(classes), BLOCK)
-    common = (logits, logits.stride(0), kept)
     if count:
-        _extremes[(count,)](*common, top, top_class, second, total, classes, BLOCK=block)
-    has_top = torch.ones_like(kept)
+        _extremes[(count,)](logits, logits.stride(0), top, top_class, second, total, classes, BLOCK=block)
     reference = torch.where(second == -torch.inf, top, second)
-    found = rows.Extremes(top, has_top, reference, total)
-    sums = None
+    values = gains = torch.zeros_like(top)
     if terms.elsewhere:
-        log_scale, scale, _, _ = rows.scales(found)
+        log_scale, _, _ = rows.scales(top, reference, total)
         distances, log_rest, pulls = (torch.empty_like(top) for _ in range(3))
         if count:
             _sums[(count,)](
-                *common, top_class, reference, scale, distances, log_rest, pulls, classes, BLOCK=block
-            )
-        sums = rows.plain_sums(distances, log_rest, pulls, classes, has_top, log_scale, terms.bonus)
-    z_target = logits.gather(1, target).float().masked_fill(~kept, 0)
-    loss, log_p, state = rows.finish(found, z_target, target, target == top_class, kept, sums, None, terms)
-    return loss, log_p, state._replace(top=top_class)
+                logits, logits.stride(0), top_class, reference, log_scale.exp(), distances, log_rest, pulls,
+                classes, BLOCK=block,
+            )  # fmt: skip
+        values, gains = rows.plain_sums(distances, log_rest, pulls, classes - 1, log_scale, terms)
+    return rows.Figures(top, top_class, reference, total, values, gains)
 
 
 def gradient(
-    logits: Tensor, target: Tensor, kept: Tensor, terms: rows.Terms, state: rows.RowState, upstream: Tensor
-) -> Tensor:
-    """:func:`rows.gradient`, for the cases that :func:`supports` knows."""
-    logits = logits if logits.stride(1) == 1 else logits.contiguous()
-    count, classes = logits.shape
-    output = torch.empty(count, classes, dtype=logits.dtype, device=logits.device)
+    output: Tensor, logits: Tensor, kept: Tensor, terms: rows.Terms, state: rows.RowState, upstream: Tensor
+) -> None:
+    """Write the gradient of all rows but of their top classes and targets into ``output``."""
+    z = logits if logits.stride(1) == 1 else logits.contiguous()
+    written = output if output.stride(1) == 1 else torch.empty_like(z)
+    count, classes = z.shape
     block = min(triton.next_power_of_2(classes), BLOCK)
     if count:
-        vectors = [x.contiguous() for x in (target, kept, *state, upstream)]
-        weight = terms.bonus.weight if terms.bonus.is_log_below_half else 0.0
+        vectors = [x.contiguous() for x in (kept, state.reference, state.scale, state.slope, upstream)]
         _gradient[(count, triton.cdiv(classes, block))](
-            logits, output, logits.stride(0), output.stride(0), *vectors, terms.elsewhere, weight, classes,
-            SMOOTHED=bool(terms.elsewhere), BLOCK=block,
+            z, written, z.stride(0), written.stride(0), *vectors, terms.elsewhere, terms.bonus_below_half,
+            classes, SMOOTHED=bool(terms.elsewhere), BLOCK=block,
         )  # fmt: skip
-    return output
+    if written is not output:
+        output.copy_(written)

@@ -15,9 +15,9 @@ SETTINGS = [
 
 
 def results(z, target, path="formula", upstream=None, **options):
-    z = z.detach().clone().requires_grad_()
+    z = z.detach().requires_grad_()  # in its own layout
     with use(path):
-        loss = encouraging_loss(z, target, reduction="none", **options)
+        loss = encouraging_loss(z * 1 if options.get("inplace") else z, target, reduction="none", **options)
     loss.backward(torch.ones_like(loss) if upstream is None else upstream.to(loss.dtype))
     return loss.detach().double(), z.grad.double()
 
@@ -44,27 +44,37 @@ def test_chunks_at_odd_sizes(classes, options):
     assert_no_worse(z, target, "chunks", **options)
 
 
-@pytest.mark.parametrize("options", SETTINGS[:2], ids=str)
-def test_compiled(options):
+@pytest.fixture
+def no_way_back(monkeypatch):
+    """Code that cannot be compiled must not pass unseen by plain operations."""
     if not paths.can_compile():
         pytest.skip("no C++ compiler")
     torch.compiler.reset()
+    paths.compiled.cache_clear()
+    monkeypatch.setattr(paths, "guarded", lambda fast, slow: fast)
+    yield
+    paths.compiled.cache_clear()
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+def test_compiled(options, inplace, no_way_back):
     for count, classes in [(40, 37), (300, 4001)]:  # the second in more than one chunk
         z = 4 * torch.randn(count, classes)
         target = torch.randint(classes, (count,))
         target[5] = -100
         z[5] = float("nan")
         z[7, target[7]] = 60.0
+        z[8, target[8]] = 1000.0  # the exponentials of all others vanish
+        z[9, [3, target[9], 11]] = 30.0  # a tie
         upstream = torch.randn(count)
         exact = results(z.double(), target, upstream=upstream, **options)
-        found = results(z, target, "compiled", upstream, **options)
+        found = results(z, target, "compiled", upstream, inplace=inplace, **options)
         for got, wanted in zip(found, exact):
             torch.testing.assert_close(got, wanted, rtol=2e-5, atol=2e-6)
 
 
-def test_compiled_halted_focal():
-    if not paths.can_compile():
-        pytest.skip("no C++ compiler")
+def test_compiled_halted_focal(no_way_back):
     x = 5 * torch.randn(50, 7)
     labels = torch.randint(-1, 8, (50,))
     grown = []
