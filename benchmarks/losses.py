@@ -26,8 +26,8 @@ SMOOTHING = (0.0, 0.1)
 ANCHORS = (2, 182_403, 80)  # two images of 800 x 1216
 
 
-def cases(device: str) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
-    """(kind, case, bytes of the logits, peers) of everything that is measured on ``device``."""
+def cases(device: str) -> Iterator[tuple[str, str, int, int, dict[str, Any]]]:
+    """(kind, case, bytes of the logits and of the gradients, peers) of all that is measured on ``device``."""
     dtypes = [torch.float32] + [torch.bfloat16] * (device == "cuda")
     for dtype in dtypes:
         name = str(dtype).split(".")[1]
@@ -36,15 +36,16 @@ def cases(device: str) -> Iterator[tuple[str, str, int, dict[str, Any]]]:
             for epsilon in SMOOTHING:
                 case = f"{count}x{classes} {name} smoothing {epsilon}"
                 arguments = (count, classes, epsilon, dtype, device)
-                yield "rows", case, size, prepared(peers.rows, peers.ROWS, *arguments)
+                yield "rows", case, size, size, prepared(peers.rows, peers.ROWS, *arguments)
             for width in WIDTHS:
                 case = f"{count}x{classes} D {width} {name} smoothing 0.1"
                 arguments = (count, classes, width, 0.1, dtype, device)
-                yield "linear", case, size, prepared(peers.linear, peers.LINEAR, *arguments)
+                gradients = (count + classes) * width * dtype.itemsize
+                yield "linear", case, size, gradients, prepared(peers.linear, peers.LINEAR, *arguments)
         images, anchors, classes = ANCHORS
         size = images * anchors * classes * dtype.itemsize
         case = f"{images}x{anchors}x{classes} {name}"
-        yield "focal", case, size, prepared(peers.focal, peers.FOCAL, *ANCHORS, dtype, device)
+        yield "focal", case, size, size, prepared(peers.focal, peers.FOCAL, *ANCHORS, dtype, device)
 
 
 def prepared(function: Any, names: Any, *arguments: Any) -> dict[str, Any]:
@@ -67,7 +68,7 @@ def main() -> None:
         with options.output.open(encoding="utf-8") as file:
             lines = list(csv.DictReader(file))
     done = {(line["kind"], line["case"]) for line in lines}
-    for kind, case, size, compared in tqdm(list(cases(options.device)), unit="case"):
+    for kind, case, size, gradients, compared in tqdm(list(cases(options.device)), unit="case"):
         if (kind, case) in done:
             continue
         measured = compare(compared, options.repeats, options.device)
@@ -84,6 +85,7 @@ def main() -> None:
                     "time ratio": round(figures["seconds"] / first["seconds"], 3),
                     "memory MiB": round(figures["memory"] / 2**20, 1),
                     "memory / logits": round(figures["memory"] / size, 3),
+                    "gradients / logits": round(gradients / size, 3),
                 }
             )
         text = io.StringIO()

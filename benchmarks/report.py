@@ -78,8 +78,9 @@ def main() -> None:
     parts = [
         "# Benchmarks",
         f"By `make bench` on {machine()}. Ratios are to the first peer of each case; times are medians in "
-        "milliseconds of forward and backward together; memory is the peak beyond the inputs (gradients of "
-        "inputs count, so the linear forms have the matrix' gradient in it).",
+        "milliseconds of forward and backward together; memory is the peak beyond the inputs. What is "
+        "handed out in the end, the gradients of logits or of hidden states and matrix, is in it, in logits as "
+        "the last column says (none of it in place, where they stand in the logits).",
         "![time and memory against the vocabulary](chart.png)",
     ]
     for kind, title in TITLES.items():

@@ -102,7 +102,8 @@ def linear_row_losses(
     """Losses (N), or their sum if ``summed``, and log p of the targets (N), of checked arguments."""
     dtype = layer_dtype(hidden, matrix, bias)
     hidden, matrix, bias = hidden.to(dtype), matrix.to(dtype), None if bias is None else bias.to(dtype)
-    path = paths.chosen(hidden, elements=len(hidden) * len(matrix))
+    # The matrix products take most of the time; a compiler would take 200 MB that this form is to save.
+    path = paths.chosen(hidden, may_compile=False)
     if path == "formula":
         logits = F.linear(hidden, matrix, bias)
         losses, log_p = fused_row_losses(

@@ -33,9 +33,10 @@ def use(path: str) -> Iterator[None]:
     ============  ===================================================================================
     path          what computes losses and gradients
     ============  ===================================================================================
-    ``auto``      ``compiled`` on CPU for large inputs where a C++ compiler is found, ``triton`` on CUDA
-                  where it is installed, else ``chunks``; torch's own routine for the sum of plain
-                  cross-entropy of a linear layer
+    ``auto``      ``compiled`` on CPU for large inputs where a C++ compiler is found (not for the linear
+                  form, where the matrix products take most of the time), ``triton`` on CUDA where it is
+                  installed, else ``chunks``; torch's own routine for the sum of plain cross-entropy of a
+                  linear layer
     ``chunks``    closed-form gradients by plain torch operations, some rows at a time
     ``compiled``  the same through ``torch.compile``; ``chunks`` where that fails
     ``triton``    the rows' sums and gradients and halted focal loss of class indices by Triton kernels;
@@ -59,16 +60,15 @@ def use(path: str) -> Iterator[None]:
         _chosen = before
 
 
-def chosen(x: torch.Tensor, elements: int | None = None) -> str:
-    """The path for ``x`` of as many ``elements``: one of :data:`PATHS` but ``auto``."""
+def chosen(x: torch.Tensor, may_compile: bool = True) -> str:
+    """The path for ``x``: one of :data:`PATHS` but ``auto``, which compiles only where it may."""
     if is_compiling():  # the caller's graph takes the formula in, and fuses it
         return "formula"
     if _chosen != "auto":
         return _chosen
     if x.is_cuda and importlib.util.find_spec("triton"):
         return "triton"
-    large = (x.numel() if elements is None else elements) >= WORTH_COMPILING
-    if x.device.type == "cpu" and large and can_compile():
+    if may_compile and x.device.type == "cpu" and x.numel() >= WORTH_COMPILING and can_compile():
         return "compiled"
     return "chunks"
 
