@@ -12,6 +12,7 @@ from fvcore.nn import sigmoid_focal_loss, sigmoid_focal_loss_jit
 from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
 
+from benchmarks import gpu_peers
 from el_plugins.losses import encouraging_loss, linear_encouraging_loss, sigmoid_halted_focal_loss
 from el_plugins.losses.kernels import use
 
@@ -72,6 +73,8 @@ ROWS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "EL in place": ours(inplace=True),
     "EL, plain chunks": by_path("chunks", ours()),
 }
+if torch.cuda.is_available():
+    ROWS.update(gpu_peers.rows(PAD))
 
 
 def rows(name: str, count: int, classes: int, epsilon: float, dtype: torch.dtype, device: str) -> Call:
@@ -107,6 +110,8 @@ def linear_ours(hidden: Tensor, matrix: Tensor, target: Tensor, epsilon: float) 
 LINEAR = {"matmul + LS-CE": linear_reference, "linear EL": linear_ours}
 if hasattr(torch.nn, "LinearCrossEntropyOptions"):  # torch >= 2.13
     LINEAR["torch linear_cross_entropy"] = linear_torch
+if torch.cuda.is_available():
+    LINEAR.update(gpu_peers.linear(PAD))
 
 
 def linear(

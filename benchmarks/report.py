@@ -50,8 +50,8 @@ def draw(rows: Sequence[dict[str, str]], path: Path) -> None:
         axis.set(yscale="log", xlabel="tokens x vocabulary")
         axis.grid(alpha=0.3)
     axes[0].set(title="time, forward and backward, to fairseq LS-CE's")
-    axes[1].set(title="memory beyond the logits, in logits (0.01 and less as 0.01)")
-    axes[0].legend(fontsize=8)
+    axes[1].set(title="memory beyond the logits, in logits (at least 0.01)")
+    axes[1].legend(fontsize=8, loc="center right")
     temporary = path.with_name("chart.tmp.png")
     figure.savefig(temporary, dpi=150)
     plt.close(figure)
@@ -78,9 +78,9 @@ def main() -> None:
     parts = [
         "# Benchmarks",
         f"By `make bench` on {machine()}. Ratios are to the first peer of each case; times are medians in "
-        "milliseconds of forward and backward together; memory is the peak beyond the inputs. What is "
-        "handed out in the end, the gradients of logits or of hidden states and matrix, is in it, in logits as "
-        "the last column says (none of it in place, where they stand in the logits).",
+        "milliseconds of forward and backward together; memory is the peak beyond the inputs. The gradients "
+        "that are handed out in the end, of logits or of hidden states and matrix, are in it, as many logits "
+        "large as the last column says; in place they stand in the logits.",
         "![time and memory against the vocabulary](chart.png)",
     ]
     for kind, title in TITLES.items():

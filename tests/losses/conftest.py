@@ -3,12 +3,28 @@ import functools
 import pytest
 import torch
 
-from el_plugins.losses.kernels import use
+from el_plugins.losses.kernels import paths, use
 
 
-@pytest.fixture(params=["formula", "chunks"])
+@pytest.fixture
+def no_way_back(monkeypatch):
+    """Code that cannot be compiled must not pass unseen by plain operations."""
+    if not paths.can_compile():
+        pytest.skip("no C++ compiler")
+    torch.compiler.reset()
+    paths.compiled.cache_clear()
+    monkeypatch.setattr(paths, "guarded", lambda fast, slow: fast)
+    limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"
+    with torch._dynamo.config.patch({limit: 1000}):
+        yield
+    paths.compiled.cache_clear()
+
+
+@pytest.fixture(params=["formula", "chunks", pytest.param("compiled", marks=pytest.mark.long)])
 def path(request):
-    """Every implementation that plain torch operations make up, in turn."""
+    """Every implementation that runs on a CPU, in turn."""
+    if request.param == "compiled":
+        request.getfixturevalue("no_way_back")
     with use(request.param):
         yield request.param
 

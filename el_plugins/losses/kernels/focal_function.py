@@ -21,22 +21,24 @@ class Focal(NamedTuple):
     halt_threshold: float
 
 
-def class_terms(x: Tensor, label: Tensor, settings: Focal, summed: bool) -> tuple[Tensor, Tensor]:
-    """Losses, or their sum, and gradients (n, K) of logits ``x`` against class indices ``label`` (n, 1).
+def class_terms(gradient: Tensor, x: Tensor, label: Tensor, settings: Focal, summed: bool) -> Tensor:
+    """Losses, or their sum, of logits ``x`` (n, K) against class indices ``label`` (n, 1).
 
-    K is background; a row with a negative label is exactly 0.
+    K is background; a row with a negative label is exactly 0. Writes the gradients into ``gradient`` (n, K).
     """
     positive = label == torch.arange(x.size(1), device=x.device)
     kept = label >= 0
-    losses, gradients = elements(single_precision(x).masked_fill(~kept, 0), positive, settings)
+    losses, slopes = elements(single_precision(x).masked_fill(~kept, 0), positive, settings)
+    gradient.copy_(slopes.masked_fill(~kept, 0))
     losses = losses.masked_fill(~kept, 0)
-    return losses.sum() if summed else losses, gradients.masked_fill(~kept, 0)
+    return losses.sum() if summed else losses
 
 
-def dense_terms(x: Tensor, target: Tensor, settings: Focal, summed: bool) -> tuple[Tensor, Tensor]:
-    """Losses, or their sum, and gradients of logits ``x`` against ``target`` of 0 and 1 in the same shape."""
-    losses, gradients = elements(single_precision(x), target.bool(), settings)
-    return losses.sum() if summed else losses, gradients
+def dense_terms(gradient: Tensor, x: Tensor, target: Tensor, settings: Focal, summed: bool) -> Tensor:
+    """:func:`class_terms` against ``target`` of 0 and 1 in the shape of ``x``."""
+    losses, slopes = elements(single_precision(x), target.bool(), settings)
+    gradient.copy_(slopes)
+    return losses.sum() if summed else losses
 
 
 def elements(x: Tensor, positive: Tensor, settings: Focal) -> tuple[Tensor, Tensor]:
@@ -90,11 +92,13 @@ def find_terms(
     if path in ("compiled", "triton"):
         function = compiled(function)
     gradient = torch.empty_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
-    parts = []
-    for part in chunk_rows(x, path):
-        losses, gradient[part] = function(x[part], target[part], settings, summed)
-        parts.append(losses)
-    return torch.stack(parts).sum() if summed else torch.cat(parts), gradient
+    chunks = chunk_rows(x, path)
+    # What is kept has its place before the first chunk: kept between the chunks' own it would scatter them.
+    losses = gradient.new_empty(len(chunks)) if summed else torch.empty_like(gradient)
+    for number, part in enumerate(chunks):
+        place = losses[number] if summed else losses[part]
+        place.copy_(function(gradient[part], x[part], target[part], settings, summed))
+    return losses.sum() if summed else losses, gradient
 
 
 def plain_class_terms(x: Tensor, label: Tensor, settings: Focal, summed: bool) -> tuple[Tensor, Tensor]:

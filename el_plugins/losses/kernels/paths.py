@@ -87,7 +87,15 @@ def can_compile() -> bool:
 @functools.lru_cache(maxsize=None)
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` through torch.compile for any sizes, or as it is where that fails."""
-    return guarded(torch.compile(function, dynamic=True), function)
+    made = torch.compile(function, dynamic=True)
+
+    def fast(*arguments: Any) -> Any:
+        # Settings are constants. As variables, which torch makes of numbers for any sizes, they have come out
+        # wrong: code made for one gamma or exponent was run for another (seen with torch 2.14).
+        with torch._dynamo.config.patch(specialize_int=True, specialize_float=True):
+            return made(*arguments)
+
+    return guarded(fast, function)
 
 
 @functools.lru_cache(maxsize=None)

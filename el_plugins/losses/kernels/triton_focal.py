@@ -64,7 +64,7 @@ def _focal(
 def class_terms(
     x: Tensor, label: Tensor, settings: focal_function.Focal, summed: bool
 ) -> tuple[Tensor, Tensor]:
-    """:func:`focal_function.class_terms` of logits in float32 or narrower."""
+    """:func:`focal_function.find_terms` of class indices and logits in float32 or narrower."""
     alpha, gamma, halt, phi = settings
     factors = (1.0, 1.0) if alpha < 0 else (float(alpha), float(1 - alpha))
     boundary, shift, shift_elsewhere = math.inf, 0.0, 0.0  # nothing is halted

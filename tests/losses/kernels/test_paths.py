@@ -44,18 +44,6 @@ def test_chunks_at_odd_sizes(classes, options):
     assert_no_worse(z, target, "chunks", **options)
 
 
-@pytest.fixture
-def no_way_back(monkeypatch):
-    """Code that cannot be compiled must not pass unseen by plain operations."""
-    if not paths.can_compile():
-        pytest.skip("no C++ compiler")
-    torch.compiler.reset()
-    paths.compiled.cache_clear()
-    monkeypatch.setattr(paths, "guarded", lambda fast, slow: fast)
-    yield
-    paths.compiled.cache_clear()
-
-
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
 def test_compiled(options, inplace, no_way_back):
@@ -72,6 +60,21 @@ def test_compiled(options, inplace, no_way_back):
         found = results(z, target, "compiled", upstream, inplace=inplace, **options)
         for got, wanted in zip(found, exact):
             torch.testing.assert_close(got, wanted, rtol=2e-5, atol=2e-6)
+
+
+def test_compiled_code_is_of_the_settings_at_hand(no_way_back):
+    # torch has run code made for one exponent with another.
+    z, target = torch.randn(6, 5), torch.randint(5, (6,))
+    for exponent in (2.0, 0.5, 3):
+        options = {"bonus": "power", "bonus_exponent": exponent, "label_smoothing": 0.1}
+        exact = results(z.double(), target, **options)
+        torch.testing.assert_close(results(z, target, "compiled", **options), exact, rtol=1e-5, atol=1e-6)
+    for gamma in (2.0, 0.5, 1, 1.5):
+        found = {}
+        for path in ("formula", "compiled"):
+            with use(path):
+                found[path] = sigmoid_halted_focal_loss(z, target, 0.25, gamma, halt="authors")
+        torch.testing.assert_close(found["compiled"], found["formula"])
 
 
 def test_compiled_halted_focal(no_way_back):

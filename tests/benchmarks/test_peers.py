@@ -1,0 +1,74 @@
+"""What the benchmarks compare does the same work, and what they measure is what was taken."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+pytest.importorskip("fairseq")
+pytest.importorskip("fvcore")
+pytest.importorskip("torchvision")
+
+from benchmarks import peers
+from benchmarks.measure import compare
+from el_plugins.losses import encouraging_loss
+
+
+def gradient(loss, x, *arguments):
+    x = x.detach().requires_grad_()
+    return torch.autograd.grad(loss(x * 1, *arguments), x)[0]
+
+
+def case():
+    torch.manual_seed(0)
+    target = torch.randint(peers.PAD, 40, (30,))
+    target[4] = peers.PAD
+    return 3 * torch.randn(30, 40), target
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.1])
+def test_row_losses_agree(epsilon):
+    z, target = case()
+    found = {name: gradient(loss, z, target, epsilon) for name, loss in peers.ROWS.items()}
+    for name in ("EL in place", "EL, plain chunks"):
+        torch.testing.assert_close(found[name], found["EL"])
+    if epsilon == 0:
+        torch.testing.assert_close(found["torch cross_entropy"], found["fairseq LS-CE"])
+
+    def uniform(z, target, epsilon):
+        settings = {**peers.SETTINGS, "smoothing": "uniform"}
+        return encouraging_loss(z, target, label_smoothing=epsilon, **settings)
+
+    torch.testing.assert_close(found["authors' EL"], gradient(uniform, z, target, epsilon))
+
+
+def test_linear_forms_agree():
+    hidden, (_, target) = torch.randn(30, 6), case()
+    matrix = torch.randn(40, 6)
+    found = {name: gradient(loss, hidden, matrix, target, 0.0) for name, loss in peers.LINEAR.items()}
+    wanted = gradient(lambda x: peers.ours()(F.linear(x, matrix), target, 0.0), hidden)
+    torch.testing.assert_close(found["linear EL"], wanted)
+    if "torch linear_cross_entropy" in found:
+        torch.testing.assert_close(found["torch linear_cross_entropy"], found["matmul + LS-CE"])
+
+
+def test_focal_losses_agree():
+    torch.manual_seed(0)
+    x, labels = torch.randn(2, 50, 5), torch.randint(-1, 6, (2, 50))
+    found = {name: gradient(loss, x, labels) for name, loss in peers.FOCAL.items()}
+    for name in ("fvcore focal, not scripted", "torchvision focal"):
+        torch.testing.assert_close(found[name], found["detectron2 focal"])
+    torch.testing.assert_close(found["halted focal, plain chunks"], found["halted focal"])
+    assert not torch.allclose(found["halted focal"], found["detectron2 focal"])
+
+
+def test_measuring():
+    size = 2**26
+    calls = {
+        "small": lambda: lambda: torch.ones(8),
+        "large": lambda: lambda: torch.ones(size, dtype=torch.int8),
+    }
+    found = compare(calls, 3, "cpu")
+    assert found["large"]["memory"] == pytest.approx(size, rel=0.2)
+    assert found["small"]["memory"] < size / 8
+    for figures in found.values():
+        assert 0 < figures["fastest"] <= figures["seconds"] <= figures["slowest"]
