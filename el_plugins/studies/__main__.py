@@ -40,11 +40,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"all, or some of {', '.join(NAMES)}")
     parser.add_argument("--settings", type=Path, help="YAML file: data, model, epochs, lr, seeds, ...")
     parser.add_argument("--output", type=Path, default=Path("outputs/studies"), help="default: %(default)s")
-    parser.add_argument("--report", type=Path, metavar="FILE.md", help="default: OUTPUT/studies.md")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE.md",
+        help="default: OUTPUT/report_NAMES.md, with all studies named",
+    )
     options = parser.parse_args(arguments)
-    page = options.report or options.output / "studies.md"
     given = [word for word in options.names if "=" in word]
     names = [word for word in options.names if "=" not in word]
+    page = options.report or options.output / f"report_{'_'.join(names)}.md"
     for name in set(names) - {*NAMES, "all"}:
         parser.error(f"NAME must be all or of {', '.join(NAMES)}, got {name!r}")
     sections, measures = {}, {}

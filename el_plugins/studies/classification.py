@@ -24,7 +24,7 @@ def run(settings: Settings, system: tuple[Loss, float], seed: int) -> Mapping[st
     images = load(settings, seed)
     model = classifier(settings, images, seed, loss, lr)
     test = accuracy(*apply(model, images.test, settings))
-    return {ACCURACY: test, GAP: accuracy(*apply(model, images.train, settings)) - test}
+    return {ACCURACY: test, GAP: accuracy(*apply(model, images.trained_on(), settings)) - test}
 
 
 def by_log_end(axes: Any, results: Results) -> None:

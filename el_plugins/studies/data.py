@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
+from accelerate import PartialState
 from sklearn.datasets import load_digits, load_sample_images
 from sklearn.model_selection import train_test_split
 from timm.data import create_transform
 from torch import Tensor
-from torch.utils.data import Dataset, Subset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
+from torchvision.transforms import RandomCrop, RandomHorizontalFlip
 
 from el_plugins.studies.settings import Settings
 
@@ -33,11 +35,11 @@ class Images:
     labels: Tensor  # of train, (N,) int64
     classes: int
     channels: int
+    plain: Dataset | None = None  # train as it is, where train is cut and mirrored
 
-    def subset(self, chosen: Tensor) -> Images:
-        """These images with only the training samples of indices ``chosen``, (M,) int64."""
-        part = Subset(self.train, chosen.tolist())
-        return Images(part, self.test, self.labels[chosen], self.classes, self.channels)
+    def trained_on(self) -> Dataset:
+        """The training images as they are."""
+        return self.train if self.plain is None else self.plain
 
 
 def load(settings: Settings, seed: int) -> Images:
@@ -53,34 +55,41 @@ def load(settings: Settings, seed: int) -> Images:
         train_images, test_images, train_labels, test_labels = parts
         train, test = TensorDataset(train_images, train_labels), TensorDataset(test_images, test_labels)
         return Images(train, test, train_labels, 10, 1)
-    train, test = (dataset(settings.data, settings, training) for training in (True, False))
+    parts = [(True, True), (False, False), (True, False)]
+    train, test, plain = (dataset(settings.data, settings, *part) for part in parts)
     labels = torch.as_tensor(train.targets)
-    return Images(train, test, labels, len(train.classes), train[0][0].size(0))
+    return Images(train, test, labels, len(train.classes), train[0][0].size(0), plain)
 
 
-def dataset(name: str, settings: Settings, training: bool) -> torchvision.datasets.VisionDataset:
+def dataset(
+    name: str, settings: Settings, training: bool, varied: bool
+) -> torchvision.datasets.VisionDataset:
     """One part of a data set of torchvision, or of a folder with ``train/CLASS/`` and ``val/CLASS/``.
+
+    ``varied`` cuts and mirrors its images, each time another way.
 
     Raises:
         ValueError: ``name`` is neither.
     """
     if name in DOWNLOADED:
-        kept = DOWNLOADED[name](settings.root, train=training, download=True)
+        with PartialState().main_process_first():
+            kept = DOWNLOADED[name](settings.root, train=training, download=True)
         size = kept[0][0].size[0]
-        # Digits and clothes are neither cut nor mirrored.
-        plain = name.endswith("mnist") or not training
-        kept.transform = torchvision.transforms.ToTensor() if plain else transform(size, True)
+        steps = [torchvision.transforms.ToTensor()]
+        if varied and not name.endswith("mnist"):  # digits and clothes are neither cut nor mirrored
+            steps = [RandomCrop(size, padding=4), RandomHorizontalFlip(), *steps]
+        kept.transform = torchvision.transforms.Compose(steps)
         return kept
     folder = Path(name) / ("train" if training else "val")
     if not folder.is_dir():
         allowed = ", ".join(["digits", *DOWNLOADED])
         raise ValueError(f"data must be one of {allowed}, or a folder with train/ and val/, got {name!r}")
-    return torchvision.datasets.ImageFolder(str(folder), transform(settings.size, training))
+    return torchvision.datasets.ImageFolder(str(folder), transform(settings.size, varied))
 
 
-def transform(size: int, training: bool) -> torchvision.transforms.Compose:
+def transform(size: int, varied: bool) -> torchvision.transforms.Compose:
     """timm's usual cutting and mirroring, without its normalisation: the model does that."""
-    return create_transform(size, is_training=training, mean=(0.0,) * 3, std=(1.0,) * 3, color_jitter=None)
+    return create_transform(size, is_training=varied, mean=(0.0,) * 3, std=(1.0,) * 3, color_jitter=None)
 
 
 def digits() -> tuple[Tensor, Tensor]:

@@ -35,5 +35,6 @@ STUDY = Study(
         Claim("halted focal", "focal", OVERALL, "62.9 to 63.6"),
         Claim("halted focal", "focal", "few", "58.8 to 59.7"),
     ],
-    note=f"Sigmoid of each class, gamma {GAMMA:g}, no alpha; the long tail of the study above.",
+    note=f"Sigmoid of each class, gamma {GAMMA:g}, no alpha.",
+    note_at_hand="The long tail of the study above.",
 )

@@ -53,10 +53,11 @@ class SAGNet(nn.Module):
 
 def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
     """Train on a tenth-wise split of ``seed``: 8 parts train, 1 chooses the epoch, 1 tests; accuracy."""
-    if settings.data == molecules.NAME:
-        molecules.write_tu(Path(settings.root))
-    data = TUDataset(settings.root, settings.data)
     accelerator = Accelerator()
+    with accelerator.main_process_first():
+        if settings.data == molecules.NAME:
+            molecules.write_tu(Path(settings.root))
+        data = TUDataset(settings.root, settings.data)
     set_seed(seed)
     tenth = len(data) // 10
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
@@ -113,5 +114,6 @@ STUDY = Study(
         "batch_size": 64,
         "epochs": 30,
     },
-    note="Molecules with low against higher solubility in water; a split a seed.",
+    note="A split a seed.",
+    note_at_hand="Molecules with low against higher solubility in water.",
 )

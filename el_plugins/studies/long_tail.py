@@ -16,9 +16,9 @@ from el_plugins.measures import SHOTS, shot_accuracy
 from el_plugins.studies.data import Images, digits, load
 from el_plugins.studies.settings import Settings
 from el_plugins.studies.study import Claim, Study
-from el_plugins.studies.training import Loss, apply, classifier, retrain_head
+from el_plugins.studies.training import DEFERRED, Loss, apply, classifier, retrain_head
 
-TESTED = 30  # digits of each class
+TESTED = 30  # digits of each class, on average
 MOST, FEWEST = 140, 3  # digits of the commonest and the rarest class in training
 OVERALL = "overall"
 
@@ -96,6 +96,7 @@ STUDY = Study(
         Claim("cRT EL 1", "cRT CE", OVERALL, "64.9 to 66.8"),
         Claim("DRW EL 1", "DRW CE", OVERALL, "68.1 to 70.3"),
     ],
-    note=f"The classes have from {MOST} down to {FEWEST} training samples, another order with every seed; "
-    f"{TESTED} of each class are tested.",
+    note=f"Re-weighting (DRW) begins after {DEFERRED:.0%} of the steps.",
+    note_at_hand=f"The classes have from {MOST} down to {FEWEST} training samples, another order with every "
+    f"seed; about {TESTED} of each class are tested.",
 )

@@ -37,7 +37,7 @@ def inside_and_outside(settings: Settings, seed: int) -> tuple[Images, dict[str,
         return Images(train, test, train.tensors[1], KNOWN, 1), foreign
     if not settings.ood:
         raise ValueError(f"ood must name one or more foreign data sets for data={settings.data}, got none")
-    return images, {name: dataset(name, settings, False) for name in settings.ood}
+    return images, {name: dataset(name, settings, False, False) for name in settings.ood}
 
 
 def known(tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
@@ -80,5 +80,5 @@ STUDY = Study(
         Claim("EL 0.75", "CE", "AUROC, minimum_energy", "76.54 to 78.41 (ImageNet)"),
         Claim("EL 0.75", "CE", "FPR95, minimum_energy", "75.40 to 71.86 (ImageNet)", lower=True),
     ],
-    note="Digits 0 to 6 against digits 7 to 9 and against patches of photographs; means of the two.",
+    note_at_hand="Digits 0 to 6 against digits 7 to 9 and against patches of photographs; means of the two.",
 )

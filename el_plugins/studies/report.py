@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from el_plugins.studies.settings import Settings
-from el_plugins.studies.study import Results, Study
+from el_plugins.studies.study import SECONDS, Results, Study
 from el_plugins.workflow.results import aligned, spread, write_json, write_text
 
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "el_plugins.studies", "axes.grid": True, "grid.alpha": 0.3}
@@ -58,8 +58,12 @@ def draw(study: Study, name: str, results: Results, folder: Path) -> list[Path]:
 def section(study: Study, name: str, settings: Settings, results: Results, page: Path) -> str:
     """A study in Markdown, for ``page``; its figures go to the folder of the page's name."""
     figures = draw(study, name, results, page.with_suffix(""))
+    seconds = sum(found[SECONDS] for by_seed in results.values() for found in by_seed.values())
     setting = f"{settings.data}, {settings.model}, {settings.epochs} epochs, {len(settings.seeds)} seeds"
-    lines = [f"## {study.title}", f"{study.paper}. Here: {setting}. {study.note}".strip()]
+    setting += f", {seconds / 60:.1f} minutes in all"
+    at_hand = settings.data == study.defaults.get("data", Settings.data)
+    notes = [study.note, study.note_at_hand if at_hand else ""]
+    lines = [f"## {study.title}", " ".join([f"{study.paper}. Here: {setting}.", *filter(None, notes)])]
     lines += [scores(study, results), verdicts(study, results)]
     lines += [f"![{path.stem.replace('_', ' ')}]({path.parent.name}/{path.name})" for path in figures]
     return "\n\n".join(lines)
@@ -71,7 +75,7 @@ def write_page(
     """All sections on one page, with the command that made it; every seed's measures as JSON beside it."""
     head = (
         "# The paper's studies, repeated\n\n"
-        f"Made by `{command}`. Other data and smaller models than the paper's, so only directions compare. "
+        f"Made by `{command}`. Where data, models or budgets are not the paper's, only directions compare. "
         "Values are means and standard deviations over seeds; p is a paired t-test's over the same seeds, "
         "not corrected for the number of claims."
     )
@@ -83,7 +87,11 @@ def numbers(results: Results) -> Results:
     """What of ``results`` is a number, without what only the figures need."""
     return {
         name: {
-            seed: {measure: value for measure, value in found.items() if isinstance(value, (int, float))}
+            seed: {
+                measure: value
+                for measure, value in found.items()
+                if isinstance(value, (int, float)) and measure != SECONDS
+            }
             for seed, found in by_seed.items()
         }
         for name, by_seed in results.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from el_plugins.workflow.results import check_settings, write_json
 
 # Measures by name, and whatever the study's figures need, by system and seed.
 Results = Mapping[str, Mapping[int, Mapping[str, Any]]]
+SECONDS = "seconds"  # what a run took, beside its measures
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Study:
         claims: what to compare with the paper.
         figures: by name, what draws one from (axes, results).
         defaults: settings in which the study differs.
-        note: what a reader has to know of our data and budget.
+        note: what a reader has to know of the way it is run.
+        note_at_hand: what he has to know of the data at hand, the default.
     """
 
     title: str
@@ -76,6 +79,7 @@ class Study:
     figures: Mapping[str, Callable[[Any, Results], None]] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    note_at_hand: str = ""
 
 
 def run_study(study: Study, settings: Settings, folder: Path) -> Results:
@@ -98,7 +102,9 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
         if path.exists():
             found = json.loads(path.read_text(encoding="utf-8"))
         else:
-            found = study.run(settings, study.systems[name], seed)
+            started = time.monotonic()
+            found = {**study.run(settings, study.systems[name], seed), SECONDS: 0.0}
+            found[SECONDS] = time.monotonic() - started
             if main:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, found)

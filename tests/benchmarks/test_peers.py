@@ -1,5 +1,7 @@
 """What the benchmarks compare does the same work, and what they measure is what was taken."""
 
+import mmap
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -63,10 +65,12 @@ def test_focal_losses_agree():
 
 def test_measuring():
     size = 2**26
-    calls = {
-        "small": lambda: lambda: torch.ones(8),
-        "large": lambda: lambda: torch.ones(size, dtype=torch.int8),
-    }
+
+    def large():
+        # A heap that has been large would not grow for it.
+        torch.frombuffer(mmap.mmap(-1, size), dtype=torch.int8).fill_(1)
+
+    calls = {"small": lambda: lambda: torch.ones(8), "large": lambda: large}
     found = compare(calls, 3, "cpu")
     assert found["large"]["memory"] == pytest.approx(size, rel=0.2)
     assert found["small"]["memory"] < size / 8

@@ -23,10 +23,12 @@ def studies(*arguments, check=True):
 
 
 def test_every_study(tmp_path):
+    report = tmp_path / "out" / "studies.md"
     printed = studies(
-        *NAMES, "seeds=[1]", "epochs=1", f"root={tmp_path / 'data'}", "--output", tmp_path / "out"
+        *(*NAMES, "seeds=[1]", "epochs=1", f"root={tmp_path / 'data'}"),
+        *("--output", report.parent, "--report", report),
     )
-    page = (tmp_path / "out" / "studies.md").read_text()
+    page = report.read_text()
     assert page.count("\n## ") == len(NAMES)
     found = json.loads((tmp_path / "out" / "studies.json").read_text())
     assert list(found) == NAMES
@@ -39,14 +41,14 @@ def test_every_study(tmp_path):
     assert found["long_tail"]["CE"]["1"].keys() == {"overall", "many", "medium", "few"}
     for figure in (tmp_path / "out" / "studies").glob("*.svg"):
         assert f"studies/{figure.name}" in page
-    assert f"wrote {tmp_path / 'out' / 'studies.md'}" in printed
+    assert f"wrote {report}" in printed
 
 
 @pytest.mark.long
 def test_attacks(tmp_path):
     pytest.importorskip("art")
     studies("adversarial", "seeds=[1]", "epochs=2", "--output", tmp_path)
-    found = json.loads((tmp_path / "studies.json").read_text())["adversarial"]
+    found = json.loads((tmp_path / "report_adversarial.json").read_text())["adversarial"]
     for attacked in (found["CE"]["1"], found["CE, FGSM training"]["1"]):
         assert attacked["PGD 0.3"] < attacked["PGD 0.05"] < attacked["no attack"]
         assert attacked["PGD 0.1"] <= attacked["FGSM 0.1"]
