@@ -87,6 +87,20 @@ bin=$(dirname "$("$python" -c 'import sys; print(sys.executable)')")
 PATH=$bin:$PATH
 data=$output/data
 
+# One start at a time: what a start left running keeps the lock. Stopped, it ends its training.
+child=
+stop() {
+    trap - INT TERM HUP
+    [[ -z $child ]] || { kill "$child" 2> /dev/null || true; wait "$child" || true; }
+    die "stopped; start it again to go on"
+}
+trap stop INT TERM HUP
+if [[ -z ${DRY_RUN:-} ]]; then
+    mkdir -p "$output"
+    exec 9> "$output/lock.$rank"
+    flock --nonblock 9 || die "another start of a recipe still works in $output"
+fi
+
 if ((rank > 0)) && [[ -z ${DRY_RUN:-} ]]; then
     until [[ -d $data ]]; do
         echo "waiting for machine 0 to make $data" >&2
@@ -96,14 +110,14 @@ fi
 if [[ ! -d $data ]]; then
     if [[ -z $archive ]]; then
         archive=$output/$(basename "$url")
-        run mkdir -p "$output"
         fetch "${ARCHIVE_URL:-$url}" "$archive"
     fi
     # Seen once to be whole, an archive has to stay the same.
     if [[ -e $archive.sha256 ]]; then
         run sha256sum --check --quiet "$archive.sha256" || die "$archive has changed since it was first read: delete it"
     fi
-    run "$python" -m el_plugins.nmt.iwslt "$pair" "$archive" "$data"
+    run "$python" -m el_plugins.nmt.iwslt "$pair" "$archive" "$data" \
+        || die "if $archive is not what IWSLT gives out (above), delete it, or name another by --archive"
     if [[ -z ${DRY_RUN:-} && -w $(dirname "$archive") ]]; then
         sha256sum "$archive" > "$archive.sha256"
     fi
@@ -143,8 +157,13 @@ train() {
     fi
     mv "$folder/settings.$rank.tmp" "$folder/settings"
     ((rank > 0)) || "$python" -m el_plugins.checkpoints.repair "$folder/checkpoints"
-    "${launch[@]}" "${words[@]}" 2>&1 | tee -a "$folder/train.$rank.log"
-    touch "$folder/trained.$rank"
+    # In the background, for a signal to reach this script at once.
+    "${launch[@]}" "${words[@]}" > >(exec tee -a "$folder/train.$rank.log") 2>&1 &
+    child=$!
+    wait "$child" || die "the training of $folder failed: see $folder/train.$rank.log"
+    child=
+    # One file for all machines, for none to go on to the next training while another repeats this one.
+    touch "$folder/trained"
 }
 
 evaluate() {
@@ -171,7 +190,7 @@ for seed in $seeds; do
     for loss in $losses; do
         folder=$output/$loss-seed$seed
         criterion "$loss"
-        [[ -e $folder/trained.$rank ]] || train "$folder" "$seed" "$@"
+        [[ -e $folder/trained ]] || train "$folder" "$seed" "$@"
     done
 done
 if ((rank == 0)); then

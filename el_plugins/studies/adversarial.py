@@ -144,6 +144,6 @@ STUDY = Study(
     note=f"Attacks by the adversarial-robustness-toolbox on up to {ATTACKED} test images: PGD of {STEPS} "
     "steps; AutoAttack shortened (APGD of 20 steps with both losses, 200 queries of Square) on a third of "
     "them. FGSM and PGD climb cross-entropy: where a model is so sure that its gradient is exactly 0 in "
-    "float32 (the share without gradient) they cannot move, which is no robustness. AutoAttack also climbs the "
-    "difference of logits.",
+    "float32 (the share without gradient) they cannot move, which is no robustness. AutoAttack also climbs "
+    "the difference of logits.",
 )

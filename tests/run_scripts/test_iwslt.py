@@ -4,10 +4,11 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from commands import REPOSITORY, TINY_MODEL, run
+from commands import REPOSITORY, TINY_MODEL, processes, run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("sentencepiece")
@@ -84,11 +85,11 @@ def test_german_english(de_en, archives):
 def test_other_settings_never_mix(de_en, archives):
     output, _ = de_en
     folder = output / "el_ls-seed1"
-    (folder / "trained.0").rename(folder / "trained.away")
+    (folder / "trained").rename(folder / "away")
     refused = recipe(
         DE_EN, output, archives["de"], "--loss", "el_ls", "--", *SMALL, "--max-update", "30", check=False
     )
-    (folder / "trained.away").rename(folder / "trained.0")
+    (folder / "away").rename(folder / "trained")
     assert "was made with other settings (above): take another --output" in refused
     assert "> 30" in refused
 
@@ -146,7 +147,33 @@ def test_two_machines(de_en, archives, tmp_path):
     assert "training on 2 devices" in first
     assert (output / "el-seed1" / "test.json").exists()
     assert "Average" not in printed
-    assert {path.name for path in (output / "el-seed1").glob("trained.*")} == {"trained.0", "trained.1"}
+    logs = {path.name for path in (output / "el-seed1").glob("train.*.log")}
+    assert logs == {"train.0.log", "train.1.log"}
+
+
+def test_stopped_and_started_again(de_en, archives, tmp_path):
+    output = prepared(de_en, tmp_path / "out")
+    marker = f"STOP_TEST={tmp_path.name}"
+    arguments = ["--loss", "el", "--", *SMALL, "--max-update", "40"]
+    command = ["bash", DE_EN, "--seeds", "1", "--output", output, "--archive", archives["de"], *arguments]
+    environment = {
+        **ENVIRONMENT,
+        "OMP_NUM_THREADS": "1",
+        "PATH": "/usr/bin:/bin",
+        **dict([marker.split("=")]),
+    }
+    with subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.DEVNULL) as process:
+        while not (output / "el-seed1" / "checkpoints" / "checkpoint3.pt").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        refused = recipe(DE_EN, output, archives["de"], *arguments, check=False)
+        assert f"another start of a recipe still works in {output}" in refused
+        process.terminate()
+        assert process.wait(timeout=60) != 0
+    assert not processes(marker)
+    recipe(DE_EN, output, archives["de"], *arguments)
+    assert "Loaded checkpoint" in (output / "el-seed1" / "train.0.log").read_text()
+    assert (output / "el-seed1" / "test.json").exists()
 
 
 def test_dry_run_prints_every_command(tmp_path):

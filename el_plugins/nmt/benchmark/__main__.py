@@ -75,7 +75,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--hours",
         type=float,
         default=24.0,
-        help="time limit of a job, which then goes on in another (default: 24)",
+        help="time limit of a job of SLURM, which then goes on in another (default: 24)",
     )
     options = parser.parse_args(arguments)
     if options.hours <= 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,23 @@ from el_plugins.nmt.benchmark.runs import Run
 
 POLL = {"local": 1, "slurm": 10}  # seconds
 LOG_LINES = 15
+UNLIMITED = 365 * 24 * 60  # minutes, for submitit wants a number
+
+
+def visible_gpus(count: int, variable: str | None) -> list[int]:
+    """Numbers of the ``count`` GPUs that CUDA_VISIBLE_DEVICES leaves to this process, as submitit wants them.
+
+    Raises:
+        ValueError: it names GPUs by something else.
+    """
+    if variable is None:
+        return list(range(count))
+    names = variable.split(",")[:count] if count else []
+    if not all(name.strip().isdigit() for name in names):
+        raise ValueError(
+            f"CUDA_VISIBLE_DEVICES must name GPUs by numbers for --cluster local, got {variable!r}"
+        )
+    return [int(name) for name in names]
 
 
 class Schedule:
@@ -25,18 +43,19 @@ class Schedule:
         cluster: ``"local"``, one run on each GPU of this machine (one on the CPU if there is none), or
             ``"slurm"``, all handed to SLURM, which queues them.
         folder: where submitit keeps its logs.
-        hours: time limit of a job; one that reaches it goes on in a new job.
+        hours: time limit of a job of SLURM; one that reaches it goes on in a new job.
         parameters: submitit's own, such as ``slurm_partition``.
     """
 
     def __init__(self, cluster: str, folder: Path, hours: float, parameters: Mapping[str, Any]):
         # A job stopped by its time limit starts again as often as it must: every time it gets further.
-        self.executor = submitit.AutoExecutor(folder, cluster=cluster, **{f"{cluster}_max_num_timeout": 1000})
-        self.executor.update_parameters(timeout_min=round(60 * hours), name="el-nmt-benchmark")
+        self.executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=1000)
+        minutes = round(60 * hours) if cluster == "slurm" else UNLIMITED
+        self.executor.update_parameters(timeout_min=minutes, name="el-nmt-benchmark")
         if cluster == "slurm":
             self.executor.update_parameters(slurm_additional_parameters={"requeue": True})
         self.executor.update_parameters(**parameters)
-        gpus = list(range(torch.cuda.device_count()))
+        gpus = visible_gpus(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES"))
         self.free: list[int | None] | None = None if cluster == "slurm" else [*gpus] or [None]
         self.cluster = cluster
 

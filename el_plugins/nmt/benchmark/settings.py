@@ -68,6 +68,7 @@ class Benchmark:
         return {
             "corpus": self.data.digest(),
             **{name: getattr(self.data, name) for name in DECIDING_OF_DATA},
+            "subsets": sorted(self.data.references),
             **{name: getattr(self, name) for name in DECIDING},
             **asdict(system),
             "seed": seed,
@@ -81,7 +82,7 @@ def read_settings(path: Path) -> Benchmark:
         ValueError: it is no YAML, or a value is missing, unknown or out of range; the message names it.
     """
     try:
-        given = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")))
+        given = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
         merged = OmegaConf.merge(OmegaConf.structured(Benchmark), given)
         values = OmegaConf.to_container(merged, resolve=True)
         benchmark = _build(values, path.resolve().parent)

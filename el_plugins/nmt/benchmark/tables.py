@@ -23,7 +23,7 @@ SCORES = {
     "length penalty": "{}",
 }
 DIFFERENCES = {"difference": "{:+.2f}", "95 % interval": "{}", "p": "{:.3f}", "verdict": "{}"}
-SENTENCES = {"BLEU difference": "{:+.2f}", "bootstrap p": "{:.4f}", "randomisation p": "{:.4f}"}
+SENTENCES = {"difference": "{:+.2f}", "bootstrap p": "{:.4f}", "randomisation p": "{:.4f}"}
 TRAINING = {"nll": "{}", "well-classified %": "{}", "minutes": "{}", "words a second": "{}"}
 
 
@@ -33,13 +33,13 @@ def heading(place: Mapping[str, Any]) -> str:
 
 
 def verdicts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(system, verdict, why) on BLEU of the averaged checkpoints, for each test subset."""
+    """(system, verdict, why) on BLEU, for each kind of checkpoint and test subset."""
     found = []
     baseline = summary["systems"][0]
     for section in summary["sections"]:
         for name, scores in section["systems"].items():
             bleu = scores["bleu"]
-            if name == baseline or section["checkpoint"] == "best" or bleu["difference"] is None:
+            if name == baseline or bleu["difference"] is None:
                 continue
             seeds = f"{bleu['seeds']} seed{'s' if bleu['seeds'] > 1 else ''}"
             sure = f"{seeds}: nothing is known of the spread over seeds"
@@ -94,14 +94,15 @@ def differences(section: Mapping[str, Any]) -> list[list[str]]:
 
 
 def sentence_tests(summary: Mapping[str, Any]) -> list[list[str]]:
-    """sacrebleu's tests of BLEU, a row for each system, seed, test subset and checkpoint."""
+    """sacrebleu's tests, a row for each system, seed, test subset, checkpoint and score of plain text."""
     rows = {
-        f"{test['system']}, seed {test['seed']}, {heading(test)}": {
-            "BLEU difference": test["differences"]["bleu"],
-            "bootstrap p": test["bs"]["bleu"],
-            "randomisation p": test["ar"]["bleu"],
+        f"{test['system']}, seed {test['seed']}, {heading(test)}, {TITLES[metric]}": {
+            "difference": test["differences"][metric],
+            "bootstrap p": p_value,
+            "randomisation p": test["ar"][metric],
         }
         for test in summary["sentence_tests"]
+        for metric, p_value in test["bs"].items()
     }
     return cells(SENTENCES, rows, "comparison")
 

@@ -86,7 +86,7 @@ def test_markdown(folder):
     # Differences 1, 1.5, 0.9: t = 6.117 with two degrees of freedom.
     found = "test, averaged checkpoint: BLEU +1.13 to ce (95 % interval +0.33 to +1.93, p = 0.026, 3 seeds)"
     assert f"- **el: better.** {found}" in text
-    assert "| el, seed 1, test, averaged checkpoint |" in text
+    assert "| el, seed 1, test, averaged checkpoint, BLEU |" in text
     assert "| 30.50 ± 0.50 |" in text
     assert "They cover which sentences are in the test set" in text
     assert "- el/seed9: RuntimeError: fairseq-train ended with exit status 1\n" in text

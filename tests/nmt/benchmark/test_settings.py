@@ -25,6 +25,11 @@ def write(folder, text):
     return path
 
 
+def test_an_empty_file_lacks_everything(tmp_path):
+    with pytest.raises(ValueError, match="lacks train, systems, seeds, folder of data"):
+        read_settings(write(tmp_path, "# nothing yet\n"))
+
+
 def test_paths_start_from_the_file(tmp_path):
     benchmark = read_settings(write(tmp_path, GOOD))
     assert benchmark.data.folder == str(tmp_path / "bin")
