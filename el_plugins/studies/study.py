@@ -46,10 +46,10 @@ class Claim:
         ours = f"{difference:+.2f}" + ("" if p_value is None else f" (p = {p_value:.2g})")
         if not difference:
             return "no difference", ours
-        direction = "reproduced" if (difference < 0) == self.lower else "opposite"
-        return (
-            direction if p_value is not None and p_value < 0.05 else f"{direction}, but not significant"
-        ), ours
+        same = (difference < 0) == self.lower
+        if p_value is not None and p_value < 0.05:
+            return ("reproduced" if same else "opposite"), ours
+        return f"{'same' if same else 'opposite'} direction, not significant", ours
 
 
 @dataclass(frozen=True)

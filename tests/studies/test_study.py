@@ -18,8 +18,8 @@ from el_plugins.studies.study import Claim, Study, run_study
     [
         ([2.0, 3.0, 2.5, 3.5, 2.2], False, "reproduced"),
         ([2.0, 3.0, 2.5, 3.5, 2.2], True, "opposite"),
-        ([2.0, -3.0, 2.5, -1.4, 0.2], False, "reproduced, but not significant"),
-        ([1.0], True, "opposite, but not significant"),
+        ([2.0, -3.0, 2.5, -1.4, 0.2], False, "same direction, not significant"),
+        ([1.0], True, "opposite direction, not significant"),
         ([0.0, 0.0], False, "no difference"),
     ],
 )
