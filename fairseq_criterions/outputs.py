@@ -12,8 +12,9 @@ STOCK = {
     FairseqDecoder.get_normalized_probs,
     FairseqDecoder.get_normalized_probs_scriptable,
 }
-# Operations that read neither their output nor their logits again: the gradient may stand where those stood.
-WRITABLE = {"AddmmBackward0", "LinearBackward0", "MmBackward0", "UnsafeViewBackward0", "ViewBackward0"}
+# Layers that do not read their output again in backward, so that the gradient may stand there; maybe in a view.
+LAYERS = {"AddmmBackward0", "LinearBackward0", "MmBackward0"}
+VIEWS = {"UnsafeViewBackward0", "ViewBackward0"}
 
 
 class AsLogits:
@@ -46,7 +47,10 @@ class AsFeatures(AsLogits):
 
 def may_overwrite(logits: Tensor) -> bool:
     """Whether no operation before ``logits`` needs them again in backward."""
-    return logits.grad_fn is not None and logits.grad_fn.name() in WRITABLE
+    node = logits.grad_fn
+    while node is not None and node.name() in VIEWS:
+        node = node.next_functions[0][0]
+    return node is not None and node.name() in LAYERS
 
 
 def output_projection(model) -> nn.Linear:

@@ -63,7 +63,8 @@ def encouraging_loss(
         smoothing: ``uniform`` spreads epsilon over all classes as torch does, ``fairseq`` over all
             but the target, which needs class indices.
         inplace: let backward write the gradient over ``input``, which saves its memory. Whoever reads
-            ``input`` afterwards sees gradients; autograd notices when it needs the old values.
+            ``input`` afterwards sees gradients; autograd notices when it needs the old values. Nothing is
+            saved where logits are (N, C, d1, ...), which are copied first, or share memory.
 
     Returns:
         float32 (float64 for float64 input): a scalar, or input's shape without its classes for

@@ -102,6 +102,7 @@ def linear_row_losses(
     """Losses (N), or their sum if ``summed``, and log p of the targets (N), of checked arguments."""
     dtype = layer_dtype(hidden, matrix, bias)
     hidden, matrix, bias = hidden.to(dtype), matrix.to(dtype), None if bias is None else bias.to(dtype)
+    hidden = hidden.masked_fill(~kept.unsqueeze(1), 0)  # nothing times NaN is NaN, in the matrix' gradient
     # The matrix products take most of the time; a compiler would take 200 MB that this form is to save.
     path = paths.chosen(hidden, may_compile=False)
     if path == "formula":

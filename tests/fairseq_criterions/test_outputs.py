@@ -44,7 +44,10 @@ def test_logits_are_taken_as_they_are_and_overwritten(setting):
     output = model(**sample["net_input"])
     assert AsLogits(model).get_normalized_probs(output, log_probs=True) is output[0]
     assert may_overwrite(output[0])
+    assert may_overwrite(output[0].view(-1, output[0].size(-1)))
     assert not may_overwrite(output[0].tanh())
+    assert not may_overwrite(output[0].tanh().view(-1, output[0].size(-1)))
+    assert not may_overwrite(output[0].detach().requires_grad_().view(-1))
     before = output[0].detach().clone()
     loss, _ = criterion_of(task).compute_loss(model, output, sample)
     assert torch.equal(output[0], before)
@@ -53,7 +56,7 @@ def test_logits_are_taken_as_they_are_and_overwritten(setting):
 
 
 def test_a_model_with_other_probabilities_keeps_them(setting):
-    model, _, sample = setting
+    model, task, sample = setting
 
     class Doubled(type(model)):
         def get_normalized_probs(self, net_output, log_probs, sample=None):
@@ -64,6 +67,9 @@ def test_a_model_with_other_probabilities_keeps_them(setting):
     output = other(**sample["net_input"])
     found = AsLogits(other).get_normalized_probs(output, log_probs=True)
     torch.testing.assert_close(found, torch.log_softmax(2 * output[0], dim=-1))
+    # log_softmax needs its output again, so it must not be written over.
+    loss, _, _ = criterion_of(task)(other, sample)
+    loss.backward()
 
 
 @pytest.mark.parametrize("tied", [[], ["--share-decoder-input-output-embed"]])

@@ -155,7 +155,7 @@ def test_ignored_rows_are_nothing(options):
         offset[0] = -torch.inf  # excluded
     target[target == 0] = 1
     clean = linear_encouraging_loss(hidden, matrix, target, linear_bias=offset, **options)
-    (wanted,) = torch.autograd.grad(clean, hidden)
+    wanted, wanted_of_matrix = torch.autograd.grad(clean, (hidden, matrix))
     spoiled = hidden.detach().clone()
     spoiled[4] = float("nan")
     spoiled.requires_grad_()
@@ -163,6 +163,7 @@ def test_ignored_rows_are_nothing(options):
     loss.backward()
     torch.testing.assert_close(loss, clean)
     torch.testing.assert_close(spoiled.grad[target >= 0], wanted[target >= 0])
+    torch.testing.assert_close(matrix.grad, wanted_of_matrix)
 
 
 @pytest.mark.parametrize("options", [{}, {"bonus": "none"}], ids=str)

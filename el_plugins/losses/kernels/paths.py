@@ -23,6 +23,9 @@ WORTH_COMPILING = 2**22  # elements
 CHUNKS = {"chunks": 2**18, "compiled": 2**20}
 CHUNK_ON_GPU = 2**24
 
+# As many settings are compiled in one process; more run slowly. torch's own limit is 8.
+SETTINGS = 64
+
 _chosen = "auto"
 
 
@@ -88,11 +91,15 @@ def can_compile() -> bool:
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` through torch.compile for any sizes, or as it is where that fails."""
     made = torch.compile(function, dynamic=True)
+    # Settings are constants. As variables, which torch makes of numbers for any sizes, they have come out wrong:
+    # code made for one gamma or exponent was run for another (seen with torch 2.14).
+    dynamo = torch._dynamo.config
+    limit = "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"
+    changes = {"specialize_int": True, "specialize_float": True, limit: SETTINGS}
+    changes = {name: value for name, value in changes.items() if hasattr(dynamo, name)}
 
     def fast(*arguments: Any) -> Any:
-        # Settings are constants. As variables, which torch makes of numbers for any sizes, they have come out
-        # wrong: code made for one gamma or exponent was run for another (seen with torch 2.14).
-        with torch._dynamo.config.patch(specialize_int=True, specialize_float=True):
+        with dynamo.patch(changes):
             return made(*arguments)
 
     return guarded(fast, function)

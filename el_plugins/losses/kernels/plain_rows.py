@@ -21,7 +21,8 @@ def measure(z: Tensor, terms: rows.Terms, columns: Tensor | None = None, apart: 
         columns: 0 to V-1 in the figures' dtype, for a compiler, which makes one pass of what finds the top
             class by them; plain operations find it faster on their own.
         apart: refer to the largest logit beside the top one, not to the top one, which takes a pass more
-            and is needed where the two lie so far apart that the exponentials of all others vanish.
+            and is needed where the two lie so far apart that the exponentials of all others vanish. Not for
+            a compiler.
     """
     z = single_precision(z)
     if columns is None:

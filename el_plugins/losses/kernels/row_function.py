@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 
 from el_plugins.losses.kernels import plain_rows, rows
-from el_plugins.losses.kernels.paths import chunk_rows, compiled, guarded, refuse_second_order
+from el_plugins.losses.kernels.paths import CHUNKS, chunk_rows, compiled, guarded, refuse_second_order
+
+# The sum of exp(z - top) beside the top class under which a row refers to its second logit: so certain a top
+# class leaves the others few digits, at last none, and a slope that overflows.
+VANISHING = 2.0**-40
 
 
 def find_losses(
@@ -37,11 +41,12 @@ def measure(path: str, logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.
         columns = torch.arange(logits.size(1), dtype=wide, device=logits.device)
     parts = [function(logits[c], terms, columns) for c in chunk_rows(logits, path)]
     figures = rows.Figures(*(torch.cat(values) for values in zip(*parts)))
-    vanished = (figures.total < 2**27 * torch.finfo(figures.total.dtype).tiny) & kept
-    if vanished.any():  # rare: a top class certain beyond what an exponential holds
-        here = vanished.squeeze(1).nonzero().squeeze(1)
-        for whole, part in zip(figures, plain_rows.measure(logits[here], terms, apart=True)):
-            whole[here] = part
+    vanishing = (figures.total < VANISHING) & kept
+    if vanishing.any():
+        step = max(CHUNKS["chunks"] // logits.size(1), 1)
+        for here in vanishing.squeeze(1).nonzero().squeeze(1).split(step):
+            for whole, part in zip(figures, plain_rows.measure(logits[here], terms, apart=True)):
+                whole[here] = part
     return figures
 
 
@@ -102,6 +107,13 @@ def gradient_plainly(*arguments: Any) -> None:
     gradient("chunks", *arguments)
 
 
+def overlaps(logits: Tensor) -> bool:
+    """Whether elements of ``logits``, (n, V), may share memory, as in an expanded or unfolded tensor."""
+    (rows_, columns), (across, along) = logits.shape, logits.stride()
+    apart = across >= columns * along > 0 or along >= rows_ * across > 0
+    return logits.numel() > 1 and not apart
+
+
 class RowLosses(torch.autograd.Function):
     """Loss of each row of (N, V) logits; never holds more than their gradient beside them.
 
@@ -122,12 +134,12 @@ class RowLosses(torch.autograd.Function):
             kept: (N), bool; the others give exactly 0.
             terms: see :class:`~el_plugins.losses.kernels.rows.Terms`.
             path: ``chunks``, ``compiled`` or ``triton``.
-            inplace: let backward overwrite ``logits``.
+            inplace: let backward overwrite ``logits``, unless rows of them share memory.
         """
         target, kept = target.unsqueeze(1), kept.unsqueeze(1)
         losses, log_p, state = find_losses(path, logits, target, kept, terms)
         ctx.save_for_backward(logits, target, kept, *state)
-        ctx.terms, ctx.path, ctx.inplace = terms, path, inplace
+        ctx.terms, ctx.path, ctx.inplace = terms, path, inplace and not overlaps(logits)
         log_p = log_p.squeeze(1)
         ctx.mark_non_differentiable(log_p)
         return losses.squeeze(1), log_p

@@ -183,6 +183,51 @@ def test_in_place_overwrites_the_logits_with_their_gradient(view):
     assert logits._version > version
 
 
+@pytest.mark.parametrize("spread_out", [lambda x: x.unfold(0, 5, 1), lambda x: x[:5].expand(3, 5)])
+def test_in_place_leaves_logits_that_share_memory_alone(spread_out):
+    found = []
+    for inplace in (False, True):
+        base = torch.arange(7.0).sin().requires_grad_()
+        with use("chunks"):
+            loss = encouraging_loss(spread_out(base * 1), torch.tensor([0, 1, 2]), inplace=inplace)
+        found.append(torch.autograd.grad(loss, base)[0])
+    assert torch.equal(*found)
+
+
+def test_certain_rows_with_a_large_upstream_stay_finite():
+    z = torch.tensor([[68.5, 0.0, 0.5], [29.0, 0.0, 0.5]])
+    target, upstream = torch.tensor([0, 0]), torch.tensor([2.0**31, 2.0**31])
+    exact = results(z.double(), target, upstream=upstream, log_end=1.0)
+    torch.testing.assert_close(results(z, target, "chunks", upstream, log_end=1.0), exact, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("path", ["formula", "chunks"])
+def test_mixed_precision_training_step(path):
+    torch.manual_seed(0)
+    layer, x, target = torch.nn.Linear(6, 9), torch.randn(20, 6), torch.randint(9, (20,))
+    with use(path), torch.autocast("cpu", torch.bfloat16):
+        logits = layer(x)
+        loss = encouraging_loss(logits, target)
+    assert logits.dtype == torch.bfloat16
+    assert loss.dtype == torch.float32
+    _, wanted = results(logits, target, upstream=torch.full((20,), 1024 / 20))
+    (found,) = torch.autograd.grad(1024 * loss, logits, retain_graph=True)  # as a scaler of losses does
+    torch.testing.assert_close(found.double(), wanted, rtol=2**-7, atol=0)
+    loss.backward()
+    assert layer.weight.grad.isfinite().all()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("options", SETTINGS, ids=str)
+def test_compiled_at_odd_sizes(options, no_way_back):
+    for classes in (1, 2, 3, 423, 32000, 131071):
+        z = 4 * torch.randn(17, classes)
+        target = torch.randint(classes, (17,))
+        z[::3].scatter_(1, target[::3].unsqueeze(1), 30.0)
+        target[-1] = -100
+        assert_no_worse(z, target, "compiled", **options)
+
+
 def test_choice_of_path():
     small, large = torch.zeros(2, 3), torch.zeros(1, 1).expand(3000, 2000)
     assert paths.chosen(small) == "chunks"
