@@ -12,7 +12,7 @@ STOCK = {
     FairseqDecoder.get_normalized_probs,
     FairseqDecoder.get_normalized_probs_scriptable,
 }
-# Layers that do not read their output again in backward, so that the gradient may stand there; maybe in a view.
+# Layers that do not read their output again in backward, so that the gradient may stand there.
 LAYERS = {"AddmmBackward0", "LinearBackward0", "MmBackward0"}
 VIEWS = {"UnsafeViewBackward0", "ViewBackward0"}
 

@@ -91,8 +91,8 @@ def can_compile() -> bool:
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` through torch.compile for any sizes, or as it is where that fails."""
     made = torch.compile(function, dynamic=True)
-    # Settings are constants. As variables, which torch makes of numbers for any sizes, they have come out wrong:
-    # code made for one gamma or exponent was run for another (seen with torch 2.14).
+    # Settings are constants. As variables, which torch makes of numbers for any sizes, they have come out
+    # wrong: code made for one gamma or exponent was run for another (seen with torch 2.14).
     dynamo = torch._dynamo.config
     limit = "recompile_limit" if hasattr(dynamo, "recompile_limit") else "cache_size_limit"
     changes = {"specialize_int": True, "specialize_float": True, limit: SETTINGS}
