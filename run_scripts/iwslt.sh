@@ -114,13 +114,18 @@ if [[ ! -d $data ]]; then
     fi
     # Seen once to be whole, an archive has to stay the same.
     if [[ -e $archive.sha256 ]]; then
-        run sha256sum --check --quiet "$archive.sha256" || die "$archive has changed since it was first read: delete it"
+        (cd "$(dirname "$archive")" && run sha256sum --check --quiet "$(basename "$archive").sha256") || die "$archive has changed since it was first read: delete it"
     fi
     run "$python" -m el_plugins.nmt.iwslt "$pair" "$archive" "$data" \
         || die "if $archive is not what IWSLT gives out (above), delete it, or name another by --archive"
     if [[ -z ${DRY_RUN:-} && -w $(dirname "$archive") ]]; then
-        sha256sum "$archive" > "$archive.sha256"
+        (cd "$(dirname "$archive")" && sha256sum "$(basename "$archive")") > "$archive.sha256"
     fi
+fi
+
+corpus=
+if [[ -z ${DRY_RUN:-} ]]; then
+    corpus=$(cd "$data/bin" && sha256sum -- *.idx *.bin dict.* | sha256sum | cut -d " " -f 1)
 fi
 
 # fairseq reads torchrun's variables only where it sees several GPUs, so they are passed on as flags.
@@ -150,12 +155,13 @@ train() {
         return
     fi
     mkdir -p "$folder"
-    # Results of different settings never mix.
-    printf '%q\n' "${words[@]}" > "$folder/settings.$rank.tmp"
+    # Results of different settings or corpora never mix.
+    printf '%q\n' "${words[@]}" "corpus $corpus" > "$folder/settings.$rank.tmp"
     if [[ -e $folder/settings ]] && ! diff "$folder/settings" "$folder/settings.$rank.tmp"; then
         die "$folder was made with other settings (above): take another --output"
     fi
     mv "$folder/settings.$rank.tmp" "$folder/settings"
+    [[ -e $folder/trained ]] && return
     ((rank > 0)) || "$python" -m el_plugins.checkpoints.repair "$folder/checkpoints"
     # In the background, for a signal to reach this script at once.
     "${launch[@]}" "${words[@]}" > >(exec tee -a "$folder/train.$rank.log") 2>&1 &
@@ -179,7 +185,10 @@ evaluate() {
         if [[ -n ${DRY_RUN:-} ]]; then
             run "${command[@]}"
         else
-            "${command[@]}" > "$folder/$subset.unfinished"
+            "${command[@]}" > "$folder/$subset.unfinished" &
+            child=$!
+            wait "$child"
+            child=
             mv "$folder/$subset.unfinished" "$folder/$subset.txt"
         fi
         run el-score "$folder/$subset.txt" --reference "$data/text/$subset.en" "${scoring[@]}" --json "$folder/$subset.json"
@@ -190,7 +199,7 @@ for seed in $seeds; do
     for loss in $losses; do
         folder=$output/$loss-seed$seed
         criterion "$loss"
-        [[ -e $folder/trained ]] || train "$folder" "$seed" "$@"
+        train "$folder" "$seed" "$@"
     done
 done
 if ((rank == 0)); then

@@ -52,26 +52,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     page = options.report or options.output / f"report_{'_'.join(names)}.md"
     for name in set(names) - {*NAMES, "all"}:
         parser.error(f"NAME must be all or of {', '.join(NAMES)}, got {name!r}")
-    sections, measures = {}, {}
+    sections, measures, failed = {}, {}, []
     # Several processes without a GPU are only joined when accelerate is told that the CPU is meant.
     process = PartialState(cpu=not torch.cuda.is_available())
     try:
         for name in NAMES if "all" in names else names:
             study = import_module(f"el_plugins.studies.{name}").STUDY
-            settings = read_settings(study.defaults, options.settings, given)
-            results = run_study(study, settings, options.output / name)
+            try:
+                settings = read_settings(study.defaults, options.settings, given)
+                results = run_study(study, settings, options.output / name)
+            except (OSError, RuntimeError, ValueError) as error:
+                failed.append(f"{name}: {error}")
+                continue
             if process.is_main_process:
                 sections[name] = report.section(study, name, settings, results, page)
                 measures[name] = report.numbers(results)
                 print(f"\n{sections[name]}\n")
-        if process.is_main_process:
-            words = [*options.names, *(["--settings", str(options.settings)] if options.settings else [])]
-            report.write_page(sections, measures, page, f"python -m el_plugins.studies {' '.join(words)}")
-            print(f"wrote {page}")
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"el_plugins.studies: {error}") from error
     except KeyboardInterrupt:
         raise SystemExit("\nel_plugins.studies: stopped; start it again to go on") from None
+    if process.is_main_process and sections:
+        words = [*options.names, *(["--settings", str(options.settings)] if options.settings else [])]
+        report.write_page(sections, measures, page, f"python -m el_plugins.studies {' '.join(words)}")
+        print(f"wrote {page}")
+    if failed:
+        raise SystemExit("\n".join(f"el_plugins.studies: {line}" for line in failed))
 
 
 if __name__ == "__main__":

@@ -59,6 +59,10 @@ def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
             molecules.write_tu(Path(settings.root))
         data = TUDataset(settings.root, settings.data)
     set_seed(seed)
+    if not data.num_features:
+        raise ValueError(
+            f"data must be graphs whose nodes have labels or features, which {settings.data}'s lack"
+        )
     tenth = len(data) // 10
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
     parts = data[order[2 * tenth :]], data[order[:tenth]], data[order[tenth : 2 * tenth]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -44,8 +45,8 @@ class Claim:
         compared = over_seeds(system, baseline)
         difference, p_value = compared["difference"], compared["p_value"]
         ours = f"{difference:+.2f}" + ("" if p_value is None else f" (p = {p_value:.2g})")
-        if not difference:
-            return "no difference", ours
+        if not difference or math.isnan(difference):
+            return ("nothing to compare" if difference else "no difference"), ours
         same = (difference < 0) == self.lower
         if p_value is not None and p_value < 0.05:
             return ("reproduced" if same else "opposite"), ours
@@ -91,6 +92,7 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
     shared = {
         name: value for name, value in asdict(settings).items() if name not in ("seeds", "workers", "root")
     }
+    shared["processes"] = PartialState().num_processes  # each has a batch of its own
     main = PartialState().is_main_process
     if main:
         check_settings(shared, folder)

@@ -56,7 +56,12 @@ def fit(
         list(model.parameters()), settings.optimizer, settings.lr * lr, weight_decay=settings.weight_decay
     )
     loader = DataLoader(
-        data, settings.batch_size, shuffle=sampler is None, sampler=sampler, num_workers=settings.workers
+        data,
+        settings.batch_size,
+        shuffle=sampler is None,
+        sampler=sampler,
+        num_workers=settings.workers,
+        drop_last=len(data) % settings.batch_size == 1,  # type: ignore[arg-type]  # no spread to normalise by
     )
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     steps = len(loader) * settings.epochs

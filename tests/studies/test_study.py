@@ -21,6 +21,7 @@ from el_plugins.studies.study import Claim, Study, run_study
         ([2.0, -3.0, 2.5, -1.4, 0.2], False, "same direction, not significant"),
         ([1.0], True, "opposite direction, not significant"),
         ([0.0, 0.0], False, "no difference"),
+        ([float("nan"), float("nan")], False, "nothing to compare"),
     ],
 )
 def test_verdict(ours, lower, verdict):

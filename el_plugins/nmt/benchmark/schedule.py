@@ -52,9 +52,11 @@ class Schedule:
         self.executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=1000)
         minutes = round(60 * hours) if cluster == "slurm" else UNLIMITED
         self.executor.update_parameters(timeout_min=minutes, name="el-nmt-benchmark")
-        if cluster == "slurm":
-            self.executor.update_parameters(slurm_additional_parameters={"requeue": True})
-        self.executor.update_parameters(**parameters)
+        more = {"requeue": True, **parameters.get("slurm_additional_parameters", {})}
+        try:
+            self.executor.update_parameters(**{**parameters, "slurm_additional_parameters": more})
+        except (AssertionError, NameError, TypeError, ValueError) as error:
+            raise ValueError(f"cluster must hold submitit's parameters: {error}") from error
         gpus = visible_gpus(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES"))
         self.free: list[int | None] | None = None if cluster == "slurm" else [*gpus] or [None]
         self.cluster = cluster

@@ -34,7 +34,10 @@ class Data:
     def digest(self) -> str:
         """SHA-256 of the binarised corpus and the references."""
         folder = Path(self.folder)
-        files = sorted(folder.glob(f"*.{self.source}-{self.target}.*")) + sorted(folder.glob("dict.*"))
+        # fairseq finds a corpus of either direction.
+        pairs = (f"{self.source}-{self.target}", f"{self.target}-{self.source}")
+        files = [path for pair in pairs for path in sorted(folder.glob(f"*.{pair}.*"))]
+        files += sorted(folder.glob("dict.*"))
         whole = hashlib.sha256()
         for path in [*files, *map(Path, self.references.values())]:
             whole.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import sacrebleu
 
 from el_plugins.nmt.scoring import TOKENISED, metrics, paired_test
 from el_plugins.workflow.results import write_json
@@ -39,7 +42,8 @@ def over_sentences(
     They take minutes for a large test set, so they are kept in the folder ``cache`` under a name made of
     the translations and the references.
     """
-    content = json.dumps([list(translations.items()), list(references)], default=list)
+    made_by = [sacrebleu.__version__, os.environ.get("SACREBLEU_SEED")]
+    content = json.dumps([made_by, list(translations.items()), list(references)], default=list)
     path = cache / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.json"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
