@@ -128,4 +128,5 @@ def walk(
                 d_matrix += logits.t() @ input[here]
         if d_bias is not None:
             d_bias += logits.sum(dim=0, dtype=wide)
+        del logits  # before the next are made
     return torch.cat(losses).squeeze(1), torch.cat(all_log_p).squeeze(1), [d_input, d_matrix, d_bias]
