@@ -113,7 +113,7 @@ def linear_row_losses(
         return losses.sum() if summed else losses, log_p
     terms = row_terms(weight, label_smoothing, smoothing, bonus, len(matrix), hidden.dtype)
     # Made in forward, fp16 gradients would not be scaled yet, and lose what loss scaling is there to keep.
-    early = summed and dtype != torch.float16
+    early = summed and dtype != torch.float16 and torch.is_grad_enabled()
     losses, log_p = linear_function.LinearRowLosses.apply(
         hidden, matrix, bias, target, kept, terms, path, early
     )

@@ -49,5 +49,10 @@ def row_terms(
     """What the kernels take of the options, for logits of ``dtype``."""
     on_target, elsewhere = smoothed_target(label_smoothing, smoothing, classes)
     if weight is not None:
+        if weight.requires_grad:
+            raise ValueError(
+                "weight must not require a gradient, which the kernels do not have: detach it, or compute "
+                "the loss inside \"with el_plugins.losses.kernels.use('formula')\""
+            )
         weight = weight.to(torch.promote_types(dtype, torch.float32))
     return Terms(on_target, elsewhere if label_smoothing else 0.0, weight, bonus)

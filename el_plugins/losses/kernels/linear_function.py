@@ -65,7 +65,7 @@ class LinearRowLosses(torch.autograd.Function):
             losses, log_p, ctx.gradients = walk(input, matrix, bias, target, kept, terms, path, ones, wanted)
         else:
             losses, log_p, _ = walk(input, matrix, bias, target, kept, terms, path, None, wanted)
-            ctx.save_for_backward(input, matrix, bias, target, kept)
+            ctx.save_for_backward(input, matrix, bias, target, kept, terms.weight)
         ctx.mark_non_differentiable(log_p)
         return losses.sum() if summed else losses, log_p
 
@@ -83,7 +83,7 @@ class LinearRowLosses(torch.autograd.Function):
             gradients = [None if g is None else g.mul_(upstream) for g in gradients]
         else:
             wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
-            arguments = (*ctx.saved_tensors, ctx.terms, ctx.path, upstream.unsqueeze(1), wanted)
+            arguments = (*ctx.saved_tensors[:5], ctx.terms, ctx.path, upstream.unsqueeze(1), wanted)
             _, _, gradients = walk(*arguments)
         gradients = [None if g is None else g.to(ctx.dtype) for g in gradients]
         return (*gradients, None, None, None, None, None)

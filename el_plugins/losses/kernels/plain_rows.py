@@ -73,10 +73,13 @@ def sums(log_p: Tensor, is_top: Tensor, terms: rows.Terms) -> tuple[Tensor, Tens
     return values, gains
 
 
-def gradient(output: Tensor, z: Tensor, terms: rows.Terms, state: rows.RowState, upstream: Tensor) -> None:
+def gradient(
+    output: Tensor, z: Tensor, terms: rows.Terms, state: rows.RowState, upstream: Tensor, share: Tensor
+) -> None:
     """Write the gradient of the rows' losses times ``upstream``, (n, 1), into ``output``, which may be ``z``.
 
-    All but the top class' and the target's, which are ``at_top * upstream`` and ``at_target * upstream``.
+    ``share`` is ``upstream`` times what a smoothed target gives every class. Leaves out the top class and the
+    target, whose gradients are ``at_top * upstream`` and ``at_target * upstream``.
     """
     e = (single_precision(z) - state.reference).exp_()
     if not terms.elsewhere:
@@ -84,6 +87,6 @@ def gradient(output: Tensor, z: Tensor, terms: rows.Terms, state: rows.RowState,
         return
     p = e * state.scale
     pulls = p.div_(1 - p).mul_(terms.bonus_below_half) if terms.are_plain else terms.bonus.pull(p, 1 - p)
-    smoothed = (1 + pulls).mul_(terms.elsewhere * upstream)
+    smoothed = (1 + pulls).mul_(share)
     smoothed = smoothed if terms.weight is None else smoothed * terms.weight
     output.copy_(e.mul_(state.slope * upstream).sub_(smoothed))

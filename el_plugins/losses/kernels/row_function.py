@@ -39,7 +39,7 @@ def measure(path: str, logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.
         function = compiled(plain_rows.measure)
         wide = torch.promote_types(logits.dtype, torch.float32)
         columns = torch.arange(logits.size(1), dtype=wide, device=logits.device)
-    parts = [function(logits[c], terms, columns) for c in chunk_rows(logits, path)]
+    parts = [function(logits[c], general(terms), columns) for c in chunk_rows(logits, path)]
     figures = rows.Figures(*(torch.cat(values) for values in zip(*parts)))
     vanishing = (figures.total < VANISHING) & kept
     if vanishing.any():
@@ -48,6 +48,11 @@ def measure(path: str, logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.
             for whole, part in zip(figures, plain_rows.measure(logits[here], terms, apart=True)):
                 whole[here] = part
     return figures
+
+
+def general(terms: rows.Terms) -> rows.Terms:
+    """``terms`` without the numbers that differ by vocabulary, for each of which code would be made."""
+    return terms._replace(on_target=0.0, elsewhere=1.0 if terms.elsewhere else 0.0)
 
 
 def measure_plainly(logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.Figures:
@@ -96,7 +101,8 @@ def gradient(
     for c in chunk_rows(logits, path):
         part = output[c]
         z = part if output is logits else logits[c]
-        function(part, z, terms, rows.RowState(*(value[c] for value in state)), upstream[c])
+        here = rows.RowState(*(value[c] for value in state))
+        function(part, z, general(terms), here, upstream[c], terms.elsewhere * upstream[c])
     # Nothing times NaN is NaN: rows that are left out for what they hold need more than an upstream of 0.
     broken = (~kept & ~state.reference.isfinite()).squeeze(1)
     output.index_fill_(0, broken.nonzero().squeeze(1), 0)
@@ -138,7 +144,8 @@ class RowLosses(torch.autograd.Function):
         """
         target, kept = target.unsqueeze(1), kept.unsqueeze(1)
         losses, log_p, state = find_losses(path, logits, target, kept, terms)
-        ctx.save_for_backward(logits, target, kept, *state)
+        # The weight among them, for autograd to notice when it has changed since.
+        ctx.save_for_backward(logits, target, kept, terms.weight, *state)
         ctx.terms, ctx.path, ctx.inplace = terms, path, inplace and not overlaps(logits)
         log_p = log_p.squeeze(1)
         ctx.mark_non_differentiable(log_p)
@@ -148,7 +155,7 @@ class RowLosses(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         """The logits' gradient in their dtype."""
         refuse_second_order()
-        logits, target, kept, *values = ctx.saved_tensors
+        logits, target, kept, _, *values = ctx.saved_tensors
         logits = logits.detach()
         output = logits if ctx.inplace else torch.empty_like(logits)
         state = rows.RowState(*values)

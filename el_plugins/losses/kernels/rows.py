@@ -129,6 +129,7 @@ def losses(
     finite = torch.where(top.isfinite(), 1.0, torch.nan).to(top.dtype)
     loss, slope, at_top, at_target = (x * finite for x in (loss, slope, at_top, at_target))
     log_p = torch.where(on_top, log_top, log_p)
+    reference = torch.where(top.isfinite(), reference, top)  # says that a row is broken
     loss, log_p, scale, slope, at_top, at_target = (
         x.masked_fill(~kept, 0) for x in (loss, log_p, scale, slope, at_top, at_target)
     )

@@ -65,11 +65,11 @@ def test_compiled(options, inplace, no_way_back):
 def test_compiled_code_is_of_the_settings_at_hand(no_way_back):
     # torch has run code made for one exponent with another.
     z, target = torch.randn(6, 5), torch.randint(5, (6,))
-    for exponent in (2.0, 0.5, 3):
+    for exponent in (2.0, 0.5, 3.0):
         options = {"bonus": "power", "bonus_exponent": exponent, "label_smoothing": 0.1}
         exact = results(z.double(), target, **options)
         torch.testing.assert_close(results(z, target, "compiled", **options), exact, rtol=1e-5, atol=1e-6)
-    for gamma in (2.0, 0.5, 1, 1.5):
+    for gamma in (2.0, 0.5, 1.0, 1.5):
         found = {}
         for path in ("formula", "compiled"):
             with use(path):
@@ -164,6 +164,17 @@ def test_logits_changed_after_forward_are_noticed():
     with use("chunks"):
         loss = encouraging_loss(logits, torch.tensor([0, 1, 2, 3]))
     logits.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_class_weights_are_constants():
+    z, target, weight = torch.randn(3, 4, requires_grad=True), torch.tensor([0, 1, 2]), torch.ones(4)
+    with use("chunks"):
+        loss = encouraging_loss(z, target, weight, label_smoothing=0.1)
+        with pytest.raises(ValueError, match="weight must not require a gradient"):
+            encouraging_loss(z, target, torch.ones(4, requires_grad=True))
+    weight.mul_(10)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
 
