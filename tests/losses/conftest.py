@@ -1,4 +1,5 @@
 import functools
+import os
 
 import pytest
 import torch
@@ -18,7 +19,18 @@ def no_way_back(monkeypatch):
     paths.compiled.cache_clear()
 
 
-@pytest.fixture(params=["formula", "chunks", pytest.param("compiled", marks=pytest.mark.long)])
+# Chosen before Python starts: see test_triton.py.
+INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@pytest.fixture(
+    params=[
+        "formula",
+        "chunks",
+        pytest.param("compiled", marks=pytest.mark.long),
+        *(["triton"] if INTERPRETED else []),
+    ]
+)
 def path(request):
     """Every implementation that runs on a CPU, in turn."""
     if request.param == "compiled":

@@ -56,6 +56,33 @@ def test_equals_the_loss_of_the_logits(reduction, options, bias):
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"log_end": 1.0, "label_smoothing": 0.1, "smoothing": "fairseq"}], ids=str
+)
+@pytest.mark.parametrize("classes", [1, 2, 3, 423, 32000])
+def test_errors_of_odd_sizes_are_single_precisions_own(classes, options):
+    generator = torch.Generator().manual_seed(classes)
+    hidden, matrix = (torch.randn(size, 6, generator=generator) for size in (7, classes))
+    target = torch.randint(classes, (7,), generator=generator)
+    target[3] = -100
+
+    def results(dtype, form):
+        leaves = [x.to(dtype).requires_grad_() for x in (hidden, matrix)]
+        loss = form(*leaves)
+        return [x.double() for x in (loss.detach(), *torch.autograd.grad(loss, leaves))]
+
+    def whole(h, m):
+        with use("formula"):
+            return encouraging_loss(F.linear(h, m), target, **options)
+
+    exact, single = results(torch.float64, whole), results(torch.float32, whole)
+    found = results(torch.float32, lambda h, m: linear_encouraging_loss(h, m, target, **options))
+    for got, plain, wanted in zip(found, single, exact):
+        scale = 1 + wanted.abs()
+        error, allowed = ((got - wanted) / scale).abs().max(), ((plain - wanted) / scale).abs().max()
+        assert error <= 1.5 * allowed + 1e-6
+
+
 def test_tied_weights_and_frozen_parts():
     hidden, matrix, _, target = layer()
     tied = [linear_encouraging_loss(matrix[:10] * hidden, matrix, target)]
