@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,18 +56,15 @@ def load(settings: Settings, seed: int) -> Images:
         train_images, test_images, train_labels, test_labels = parts
         train, test = TensorDataset(train_images, train_labels), TensorDataset(test_images, test_labels)
         return Images(train, test, train_labels, 10, 1)
-    parts = [(True, True), (False, False), (True, False)]
-    train, test, plain = (dataset(settings.data, settings, *part) for part in parts)
+    train, test = (dataset(settings.data, settings, training) for training in (True, False))
+    plain = copy.copy(train)
+    plain.transform = test.transform
     labels = torch.as_tensor(train.targets)
     return Images(train, test, labels, len(train.classes), train[0][0].size(0), plain)
 
 
-def dataset(
-    name: str, settings: Settings, training: bool, varied: bool
-) -> torchvision.datasets.VisionDataset:
+def dataset(name: str, settings: Settings, training: bool) -> torchvision.datasets.VisionDataset:
     """One part of a data set of torchvision, or of a folder with ``train/CLASS/`` and ``val/CLASS/``.
-
-    ``varied`` cuts and mirrors its images, each time another way.
 
     Raises:
         ValueError: ``name`` is neither.
@@ -76,7 +74,7 @@ def dataset(
             kept = DOWNLOADED[name](settings.root, train=training, download=True)
         size = kept[0][0].size[0]
         steps = [torchvision.transforms.ToTensor()]
-        if varied and not name.endswith("mnist"):  # digits and clothes are neither cut nor mirrored
+        if training and not name.endswith("mnist"):  # digits and clothes are neither cut nor mirrored
             steps = [RandomCrop(size, padding=4), RandomHorizontalFlip(), *steps]
         kept.transform = torchvision.transforms.Compose(steps)
         return kept
@@ -84,12 +82,12 @@ def dataset(
     if not folder.is_dir():
         allowed = ", ".join(["digits", *DOWNLOADED])
         raise ValueError(f"data must be one of {allowed}, or a folder with train/ and val/, got {name!r}")
-    return torchvision.datasets.ImageFolder(str(folder), transform(settings.size, varied))
+    return torchvision.datasets.ImageFolder(str(folder), transform(settings.size, training))
 
 
-def transform(size: int, varied: bool) -> torchvision.transforms.Compose:
+def transform(size: int, training: bool) -> torchvision.transforms.Compose:
     """timm's usual cutting and mirroring, without its normalisation: the model does that."""
-    return create_transform(size, is_training=varied, mean=(0.0,) * 3, std=(1.0,) * 3, color_jitter=None)
+    return create_transform(size, is_training=training, mean=(0.0,) * 3, std=(1.0,) * 3, color_jitter=None)
 
 
 def digits() -> tuple[Tensor, Tensor]:

@@ -105,8 +105,8 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
             found = json.loads(path.read_text(encoding="utf-8"))
         else:
             started = time.monotonic()
-            found = {**study.run(settings, study.systems[name], seed), SECONDS: 0.0}
-            found[SECONDS] = time.monotonic() - started
+            measured = study.run(settings, study.systems[name], seed)
+            found = {**measured, SECONDS: time.monotonic() - started}
             if main:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, found)

@@ -29,4 +29,7 @@ def test_halting_nothing_it_is_the_loss_of_torchvision():
 
 def test_weights_of_torchvision_load():
     shape = {"in_channels": 8, "num_anchors": 3, "num_classes": 4}
-    HaltedFocalHead(**shape).load_state_dict(RetinaNetClassificationHead(**shape).state_dict())
+    head, weights = HaltedFocalHead(**shape), RetinaNetClassificationHead(**shape).state_dict()
+    head.load_state_dict(weights)
+    assert head.state_dict().keys() == weights.keys()
+    assert all(torch.equal(value, weights[name]) for name, value in head.state_dict().items())

@@ -39,7 +39,8 @@ def measure(path: str, logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.
         function = compiled(plain_rows.measure)
         wide = torch.promote_types(logits.dtype, torch.float32)
         columns = torch.arange(logits.size(1), dtype=wide, device=logits.device)
-    parts = [function(logits[c], general(terms), columns) for c in chunk_rows(logits, path)]
+    terms = general(terms)
+    parts = [function(logits[c], terms, columns) for c in chunk_rows(logits, path)]
     figures = rows.Figures(*(torch.cat(values) for values in zip(*parts)))
     vanishing = (figures.total < VANISHING) & kept
     if vanishing.any():
@@ -98,11 +99,12 @@ def gradient(
         guarded(triton_rows.gradient, gradient_plainly)(output, logits, kept, terms, state, upstream)
         return
     function = compiled(plain_rows.gradient) if path == "compiled" else plain_rows.gradient
+    share, terms = terms.elsewhere * upstream, general(terms)
     for c in chunk_rows(logits, path):
         part = output[c]
         z = part if output is logits else logits[c]
         here = rows.RowState(*(value[c] for value in state))
-        function(part, z, general(terms), here, upstream[c], terms.elsewhere * upstream[c])
+        function(part, z, terms, here, upstream[c], share[c])
     # Nothing times NaN is NaN: rows that are left out for what they hold need more than an upstream of 0.
     broken = (~kept & ~state.reference.isfinite()).squeeze(1)
     output.index_fill_(0, broken.nonzero().squeeze(1), 0)
