@@ -95,6 +95,15 @@ stop() {
     die "stopped; start it again to go on"
 }
 trap stop INT TERM HUP
+# watched COMMAND: in the background, for a signal to reach this script at once.
+watched() {
+    local status=0
+    "$@" &
+    child=$!
+    wait "$child" || status=$?
+    child=
+    return "$status"
+}
 if [[ -z ${DRY_RUN:-} ]]; then
     mkdir -p "$output"
     exec 9> "$output/lock.$rank"
@@ -163,11 +172,8 @@ train() {
     mv "$folder/settings.$rank.tmp" "$folder/settings"
     [[ -e $folder/trained ]] && return
     ((rank > 0)) || "$python" -m el_plugins.checkpoints.repair "$folder/checkpoints"
-    # In the background, for a signal to reach this script at once.
-    "${launch[@]}" "${words[@]}" > >(exec tee -a "$folder/train.$rank.log") 2>&1 &
-    child=$!
-    wait "$child" || die "the training of $folder failed: see $folder/train.$rank.log"
-    child=
+    watched "${launch[@]}" "${words[@]}" > >(exec tee -a "$folder/train.$rank.log") 2>&1 \
+        || die "the training of $folder failed: see $folder/train.$rank.log"
     # One file for all machines, for none to go on to the next training while another repeats this one.
     touch "$folder/trained"
 }
@@ -185,10 +191,7 @@ evaluate() {
         if [[ -n ${DRY_RUN:-} ]]; then
             run "${command[@]}"
         else
-            "${command[@]}" > "$folder/$subset.unfinished" &
-            child=$!
-            wait "$child"
-            child=
+            watched "${command[@]}" > "$folder/$subset.unfinished"
             mv "$folder/$subset.unfinished" "$folder/$subset.txt"
         fi
         run el-score "$folder/$subset.txt" --reference "$data/text/$subset.en" "${scoring[@]}" --json "$folder/$subset.json"
