@@ -3,8 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from encouraging_cases import BONUS_OPTIONS, HARD_LOGITS, oracle_options
 from oracle import row
-from test_encouraging import BONUS_OPTIONS, HARD_LOGITS, oracle_options
 
 from el_plugins.losses import EncouragingLoss, encouraging_loss
 
