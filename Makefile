@@ -10,6 +10,7 @@ CLASSIC_PYTHON ?= $(shell for p in python3.10 $$HOME/.pyenv/versions/3.10.*/bin/
 SOURCE ?= de
 
 DATA ?= digits
+BENCH ?= outputs/benchmarks
 
 .PHONY: help demo demo-detection bench studies test test-long test-classic lint clean
 
@@ -19,7 +20,7 @@ help:
 	@echo 'make test          environment, ruff, mypy, shellcheck and the tests that CI runs'
 	@echo 'make test-long     the tests that take minutes too'
 	@echo 'make test-classic  losses and criterion on official fairseq 0.12.2, Python 3.10, torch 2.2'
-	@echo 'make bench         time and memory of the losses and of training beside their peers (half an hour)'
+	@echo 'make bench         time and memory of the losses and of training beside their peers, into outputs/benchmarks (half an hour)'
 	@echo 'make studies       the paper'\''s other studies on small real data, five seeds (half an hour)'
 	@echo 'make clean         remove the environments and caches, not the results in demo/'
 
@@ -43,10 +44,10 @@ demo-detection: $(VENV)/.installed
 	$(VENV)/bin/python -m el_plugins.detection.demo --data $(DATA)
 
 bench: $(VENV)/.installed
-	$(VENV)/bin/python -m benchmarks.losses
-	$(VENV)/bin/python -m benchmarks.training
-	$(VENV)/bin/python -m benchmarks.share
-	$(VENV)/bin/python -m benchmarks.report
+	$(VENV)/bin/python -m benchmarks.losses $(BENCH)
+	$(VENV)/bin/python -m benchmarks.training $(BENCH)
+	$(VENV)/bin/python -m benchmarks.share $(BENCH)
+	$(VENV)/bin/python -m benchmarks.report $(BENCH)
 
 studies: $(VENV)/.installed
 	$(VENV)/bin/python -m el_plugins.studies all --report benchmarks/results/studies.md

@@ -1,6 +1,6 @@
-"""Time and memory of the losses beside their peers, into CSV: python -m benchmarks.losses.
+"""Time and memory of the losses beside their peers, into losses.csv: python -m benchmarks.losses FOLDER.
 
-Cases that the CSV has already are not measured again; delete it to start anew.
+Cases that the file has already are not measured again; delete it to start anew.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import peers
-from benchmarks.measure import compare
+from benchmarks.measure import RESULTS, compare, machine
 from el_plugins.workflow.results import write_text
 
 SIZES = [(4096, 6632), (4096, 16240), (2048, 32000), (1024, 131072), (512, 256000)]
@@ -53,25 +53,42 @@ def prepared(function: Any, names: Any, *arguments: Any) -> dict[str, Any]:
     return {name: functools.partial(function, name, *arguments) for name in names}
 
 
+def read(path: Path) -> list[dict[str, Any]]:
+    """The lines that an earlier start has written.
+
+    Raises:
+        ValueError: another machine, or another release of torch, has written some of them.
+    """
+    lines: list[dict[str, Any]] = []
+    if path.exists():
+        with path.open(encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))
+    for line in lines:
+        if line.get("machine") != machine():
+            raise ValueError(
+                f"{path} holds figures of {line.get('machine')}, not of {machine()}: name another folder"
+            )
+    return lines
+
+
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.losses", description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/losses.csv"))
+    parser.add_argument("folder", type=Path, nargs="?", default=RESULTS, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument(
-        "--device", choices=["cpu", "cuda"], default="cuda" if torch.cuda.is_available() else "cpu"
-    )
     options = parser.parse_args()
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    lines: list[dict[str, Any]] = []
-    if options.output.exists():
-        with options.output.open(encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+    path = options.folder / "losses.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lines = read(path)
+    except ValueError as error:
+        raise SystemExit(f"benchmarks.losses: {error}") from error
     done = {(line["kind"], line["case"]) for line in lines}
-    for kind, case, size, gradients, compared in tqdm(list(cases(options.device)), unit="case"):
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    for kind, case, size, gradients, compared in tqdm(list(cases(device)), unit="case"):
         if (kind, case) in done:
             continue
-        measured = compare(compared, options.repeats, options.device)
+        measured = compare(compared, options.repeats, device)
         first = next(iter(measured.values()))
         for peer, figures in measured.items():
             lines.append(
@@ -86,13 +103,14 @@ def main() -> None:
                     "memory MiB": round(figures["memory"] / 2**20, 1),
                     "memory / logits": round(figures["memory"] / size, 3),
                     "gradients / logits": round(gradients / size, 3),
+                    "machine": machine(),
                 }
             )
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-        write_text(options.output, text.getvalue())  # after each case, so that a stop loses one at most
+        write_text(path, text.getvalue())  # after each case, so that a stop loses one at most
 
 
 if __name__ == "__main__":

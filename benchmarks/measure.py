@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import platform
 import re
 import statistics
 import time
@@ -12,7 +13,18 @@ from typing import Any
 
 import torch
 
-MEBIBYTE = 2**20
+RESULTS = Path("outputs/benchmarks")  # where the programs write unless told otherwise
+
+
+def machine() -> str:
+    """What is measured on: GPU or CPU, Python, torch."""
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    else:
+        cpu = Path("/proc/cpuinfo")
+        models = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if "model name" in line]
+        name = f"{len(models)} cores of {models[0]}" if models else platform.machine()
+    return f"{name}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def synchronize(device: str) -> None:

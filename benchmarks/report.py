@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +11,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import torch
 
+from benchmarks.measure import RESULTS
 from el_plugins.workflow.results import write_text
 
 TITLES = {
@@ -32,7 +31,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def markdown(rows: Sequence[dict[str, str]]) -> str:
     """Rows of a CSV as a table."""
-    names = [name for name in rows[0] if name != "kind"]
+    names = [name for name in rows[0] if name not in ("kind", "machine")]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     return "\n".join(lines + ["| " + " | ".join(row[name] for name in names) + " |" for row in rows])
 
@@ -58,29 +57,18 @@ def draw(rows: Sequence[dict[str, str]], path: Path) -> None:
     temporary.replace(path)
 
 
-def machine() -> str:
-    """What the figures were measured on."""
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name()
-    else:
-        cpu = Path("/proc/cpuinfo")
-        models = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if "model name" in line]
-        name = f"{len(models)} cores of {models[0]}" if models else platform.machine()
-    return f"{name}, Python {platform.python_version()}, torch {torch.__version__}"
-
-
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=Path("benchmarks/results"))
+    parser.add_argument("folder", type=Path, nargs="?", default=RESULTS)
     folder = parser.parse_args().folder
     rows = read(folder / "losses.csv")
     parts = [
         "# Benchmarks",
-        f"By `make bench` on {machine()}. Ratios are to the first peer of each case; times are medians in "
-        "milliseconds of forward and backward together; memory is the peak beyond the inputs. The gradients "
-        "that are handed out in the end, of logits or of hidden states and matrix, are in it, as many logits "
-        "large as the last column says; in place they stand in the logits.",
+        f"By `make bench` on {rows[0]['machine']}. Ratios are to the first peer of each case; times are "
+        "medians in milliseconds of forward and backward together; memory is the peak beyond the inputs. The "
+        "gradients that are handed out in the end, of logits or of hidden states and matrix, are in it, as "
+        "many logits large as the last column says; in place they stand in the logits.",
         "![time and memory against the vocabulary](chart.png)",
     ]
     for kind, title in TITLES.items():

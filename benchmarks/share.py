@@ -1,4 +1,4 @@
-"""How much of a training step is the loss: python -m benchmarks.share.
+"""How much of a training step is the loss, into share.csv: python -m benchmarks.share FOLDER.
 
 The demo's model on batches of the demo's corpus: a step is forward, loss and backward; the loss alone is its
 forward and backward from logits that are there. Criteria and parts take turns.
@@ -18,7 +18,7 @@ import torch
 from fairseq import options as fairseq_options
 from fairseq import tasks
 
-from benchmarks.measure import compare
+from benchmarks.measure import RESULTS, compare
 from el_plugins.nmt.benchmark.__main__ import prepare
 from el_plugins.nmt.benchmark.runs import PLUGIN
 from el_plugins.nmt.benchmark.settings import read_settings
@@ -69,7 +69,7 @@ def loss_alone(model: Any, criterion: Any, batches: list[Any]) -> Callable[[], N
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.share", description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/share.csv"))
+    parser.add_argument("folder", type=Path, nargs="?", default=RESULTS, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     demo = read_settings(DEMO)
@@ -86,7 +86,7 @@ def main() -> None:
     for name in CRITERIA:
         whole, loss = (found[f"{name}, {part}"]["seconds"] / 10 for part in ("step", "loss alone"))
         writer.writerow([name, f"{1000 * whole:.0f}", f"{1000 * loss:.1f}", f"{loss / whole:.3f}"])
-    write_text(options.output, text.getvalue())
+    write_text(options.folder / "share.csv", text.getvalue())
     print(text.getvalue())
 
 

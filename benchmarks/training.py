@@ -1,4 +1,4 @@
-"""Words a second and peak memory of whole fairseq trainings: python -m benchmarks.training.
+"""Words a second and peak memory of whole trainings, into training.csv: python -m benchmarks.training FOLDER.
 
 The demo's model and corpus with fairseq's label_smoothed_cross_entropy and with encouraging loss, with and
 without the fused output layer; at the demo's vocabulary and at 32,000 entries, the dictionary filled up with
@@ -21,6 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from benchmarks.measure import RESULTS
 from el_plugins.nmt.benchmark.__main__ import prepare
 from el_plugins.nmt.benchmark.runs import PLUGIN
 from el_plugins.nmt.benchmark.settings import read_settings
@@ -92,7 +93,7 @@ def train(system: str, data: Path, updates: int, cpu: bool) -> dict[str, float]:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("benchmarks/results/training.csv"))
+    parser.add_argument("folder", type=Path, nargs="?", default=RESULTS, help="default: %(default)s")
     parser.add_argument("--updates", type=int, default=30)
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--cpu", action="store_true", help="even where there is a GPU")
@@ -100,7 +101,7 @@ def main() -> None:
     demo = read_settings(DEMO)
     prepare(demo, DEMO.parent)
     data = Path(demo.data.folder)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         corpora = {
             "demo": data,
@@ -131,7 +132,7 @@ def main() -> None:
     writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    write_text(options.output, text.getvalue())
+    write_text(options.folder / "training.csv", text.getvalue())
 
 
 if __name__ == "__main__":

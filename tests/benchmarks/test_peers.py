@@ -10,8 +10,8 @@ pytest.importorskip("fairseq")
 pytest.importorskip("fvcore")
 pytest.importorskip("torchvision")
 
-from benchmarks import peers
-from benchmarks.measure import compare
+from benchmarks import losses, peers
+from benchmarks.measure import compare, machine
 from el_plugins.losses import encouraging_loss
 
 
@@ -76,3 +76,13 @@ def test_measuring():
     assert found["small"]["memory"] < size / 8
     for figures in found.values():
         assert 0 < figures["fastest"] <= figures["seconds"] <= figures["slowest"]
+
+
+def test_figures_of_machines_do_not_mix(tmp_path):
+    path = tmp_path / "losses.csv"
+    assert losses.read(path) == []
+    path.write_text(f'case,machine\n4x5,"{machine()}"\n')
+    assert losses.read(path) == [{"case": "4x5", "machine": machine()}]
+    path.write_text(path.read_text() + "4x6,an abacus\n")
+    with pytest.raises(ValueError, match=r"holds figures of an abacus, not of .*name another folder"):
+        losses.read(path)

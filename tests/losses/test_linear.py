@@ -121,15 +121,19 @@ def test_loss_scaling_comes_before_the_rounding():
     torch.testing.assert_close(matrix.grad[1:].double(), exact.grad[1:], rtol=2e-3, atol=0)
 
 
-def test_autocast():
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize(("forward", "backward"), [(True, False), (True, True), (False, True)])
+def test_autocast(reduction, forward, backward):
     hidden, matrix, offset, target = layer(torch.float32)
-    with torch.autocast("cpu", torch.bfloat16):
-        loss = linear_encouraging_loss(hidden, matrix, target, linear_bias=offset)
-    loss.backward()
-    assert loss.dtype == matrix.grad.dtype == torch.float32
-    torch.testing.assert_close(
-        loss, linear_encouraging_loss(hidden, matrix, target, linear_bias=offset), rtol=0.02, atol=0.02
-    )
+    with torch.autocast("cpu", torch.bfloat16, enabled=forward):
+        loss = linear_encouraging_loss(hidden, matrix, target, linear_bias=offset, reduction=reduction)
+    exact = linear_encouraging_loss(hidden, matrix, target, linear_bias=offset, reduction=reduction)
+    wanted = torch.autograd.grad(exact.sum(), (hidden, matrix, offset))
+    with torch.autocast("cpu", torch.bfloat16, enabled=backward):
+        found = torch.autograd.grad(loss.sum(), (hidden, matrix, offset))
+    assert {loss.dtype, *(gradient.dtype for gradient in found)} == {torch.float32}
+    torch.testing.assert_close(loss, exact, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(found, wanted, rtol=0.05, atol=0.05)
 
 
 @pytest.fixture

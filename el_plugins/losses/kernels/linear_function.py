@@ -84,7 +84,8 @@ class LinearRowLosses(torch.autograd.Function):
         else:
             wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
             arguments = (*ctx.saved_tensors[:5], ctx.terms, ctx.path, upstream.unsqueeze(1), wanted)
-            _, _, gradients = walk(*arguments)
+            with torch.autocast(upstream.device.type, enabled=False):  # the dtypes are those of forward
+                _, _, gradients = walk(*arguments)
         gradients = [None if g is None else g.to(ctx.dtype) for g in gradients]
         return (*gradients, None, None, None, None, None)
 

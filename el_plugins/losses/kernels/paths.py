@@ -123,6 +123,17 @@ def guarded(fast: Callable[..., Any], function: Callable[..., Any]) -> Callable[
     return call
 
 
+def on_its_device(launch: Callable[..., Any]) -> Callable[..., Any]:
+    """``launch`` on the GPU that holds its first tensor, where Triton would take the current one."""
+
+    @functools.wraps(launch)
+    def call(x: torch.Tensor, *arguments: Any) -> Any:
+        with torch.cuda.device_of(x):
+            return launch(x, *arguments)
+
+    return call
+
+
 def refuse_second_order() -> None:
     """Raise RuntimeError where backward is to be differentiated itself."""
     if torch.is_grad_enabled():  # in backward only with create_graph=True

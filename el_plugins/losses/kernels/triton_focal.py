@@ -13,6 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from el_plugins.losses.kernels import focal_function
+from el_plugins.losses.kernels.paths import on_its_device
 
 BLOCK = 1024
 
@@ -61,6 +62,7 @@ def _focal(
         tl.store(loss_ptr + here, loss, mask=inside)
 
 
+@on_its_device
 def class_terms(
     x: Tensor, label: Tensor, settings: focal_function.Focal, summed: bool
 ) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from el_plugins.losses.kernels import rows
+from el_plugins.losses.kernels.paths import on_its_device
 
 BLOCK = 4096
 
@@ -95,6 +96,7 @@ def _gradient(
     tl.store(out_ptr + row * out_stride + here, gradient.to(out_ptr.dtype.element_ty), mask=here < classes)
 
 
+@on_its_device
 def measure(logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.Figures:
     """Figures of all rows of ``logits``, (n, V), referring to the largest logit beside the top one."""
     logits = logits if logits.stride(1) == 1 else logits.contiguous()
@@ -118,6 +120,7 @@ def measure(logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.Figures:
     return rows.Figures(top, top_class, reference, total, values, gains)
 
 
+@on_its_device
 def gradient(
     output: Tensor, logits: Tensor, kept: Tensor, terms: rows.Terms, state: rows.RowState, upstream: Tensor
 ) -> None:
