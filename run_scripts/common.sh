@@ -10,9 +10,13 @@ run() {
 fetch() {
     local url=$1 file=$2 bytes=${3:-}
     [[ -e $file ]] && return
-    run curl --fail --location --retry 5 --continue-at - --output "$file.part" "$url" \
-        || die "cannot download $url; put the file at $file yourself"
-    [[ -n ${DRY_RUN:-} ]] && return
+    local code command=(curl --fail --location --retry 5 --continue-at - --output "$file.part" --write-out '%{http_code}' "$url")
+    if [[ -n ${DRY_RUN:-} ]]; then
+        run "${command[@]}"
+        return
+    fi
+    # 416: there is nothing after what is here, so it was whole when it stopped.
+    code=$("${command[@]}") || [[ $code == 416 ]] || die "cannot download $url; put the file at $file yourself"
     local found
     found=$(stat --format %s "$file.part")
     if [[ -n $bytes && $found != "$bytes" ]]; then
