@@ -35,7 +35,7 @@ find_machines() {
         if [[ -z ${MASTER_ADDR:-} && -n ${SLURM_JOB_NODELIST:-} ]]; then
             MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
         fi
-        [[ -n ${MASTER_ADDR:-} ]] || die "NNODES is $machines: set MASTER_ADDR to the first machine's address"
+        [[ -n ${MASTER_ADDR:-} ]] || die "there are $machines machines: set MASTER_ADDR to the first machine's address"
         ((rank >= 0 && rank < machines)) || die "NODE_RANK must be 0 to $((machines - 1)), got $rank"
     fi
 }

@@ -195,6 +195,20 @@ def test_dry_run_prints_every_command(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_machines_of_a_slurm_job(tmp_path):
+    job = {"SLURM_NNODES": "2", "SLURM_NODEID": "1", "DRY_RUN": "1", "PROCESSES": "2"}
+    command = ("bash", DE_EN, "--loss", "el_ls", "--seeds", "1", "--output", tmp_path / "out")
+    launch = "--nnodes 2 --node_rank 1 --nproc_per_node 2 --master_addr"
+    printed = run(*command, env={**ENVIRONMENT, **job, "MASTER_ADDR": "10.0.0.1"})
+    assert f"{launch} 10.0.0.1" in printed
+    assert "el-score" not in printed  # the first machine scores
+    assert "there are 2 machines: set MASTER_ADDR" in run(*command, env={**ENVIRONMENT, **job}, check=False)
+    if shutil.which("scontrol"):
+        (tmp_path / "slurm.conf").write_text("ClusterName=test\nSlurmctldHost=localhost\n")
+        listed = {"SLURM_JOB_NODELIST": "node[7-8]", "SLURM_CONF": str(tmp_path / "slurm.conf")}
+        assert f"{launch} node7" in run(*command, env={**ENVIRONMENT, **job, **listed})
+
+
 def test_bad_input_is_named(archives, tmp_path):
     output = tmp_path / "out"
     refused = recipe(DE_EN, output, archives["de"], check=False, ANY_BATCH="")
