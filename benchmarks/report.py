@@ -50,7 +50,7 @@ def draw(rows: Sequence[dict[str, str]], path: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0].set(title="time, forward and backward, to fairseq LS-CE's")
     axes[1].set(title="memory beyond the logits, in logits (at least 0.01)")
-    axes[1].legend(fontsize=8, loc="center right")
+    axes[1].legend(fontsize=8, loc=(0.6, 0.12))
     temporary = path.with_name("chart.tmp.png")
     figure.savefig(temporary, dpi=150)
     plt.close(figure)

@@ -109,14 +109,12 @@ def walk(
     d_input = torch.empty_like(input) if wanted[0] else None
     d_matrix = torch.zeros_like(matrix, dtype=wide) if wanted[1] else None
     d_bias = None if bias is None or not wanted[2] else torch.zeros_like(bias, dtype=wide)
-    losses, all_log_p = [], []
+    losses, all_log_p = (torch.empty_like(target, dtype=wide) for _ in range(2))
     for start in range(0, max(len(input), 1), step := rows_at_a_time(len(input), len(matrix))):
         here = slice(start, start + step)
         logits = F.linear(input[here], matrix, bias)
         t, k = target[here], kept[here]
-        loss, log_p, state = find_losses(path, logits, t, k, terms)
-        losses.append(loss)
-        all_log_p.append(log_p)
+        losses[here], all_log_p[here], state = find_losses(path, logits, t, k, terms)
         if upstream is None:
             continue
         write_gradient(path, logits, logits, t, k, terms, state, upstream[here])
@@ -129,5 +127,5 @@ def walk(
                 d_matrix += logits.t() @ input[here]
         if d_bias is not None:
             d_bias += logits.sum(dim=0, dtype=wide)
-        del logits  # before the next are made
-    return torch.cat(losses).squeeze(1), torch.cat(all_log_p).squeeze(1), [d_input, d_matrix, d_bias]
+        del logits, state  # before the next are made
+    return losses.squeeze(1), all_log_p.squeeze(1), [d_input, d_matrix, d_bias]

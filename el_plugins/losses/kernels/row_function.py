@@ -35,13 +35,17 @@ def measure(path: str, logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.
 
         return guarded(triton_rows.measure, measure_plainly)(logits, kept, terms)
     function, columns = plain_rows.measure, None
+    wide = torch.promote_types(logits.dtype, torch.float32)
     if path == "compiled":
         function = compiled(plain_rows.measure)
-        wide = torch.promote_types(logits.dtype, torch.float32)
         columns = torch.arange(logits.size(1), dtype=wide, device=logits.device)
     terms = general(terms)
-    parts = [function(logits[c], terms, columns) for c in chunk_rows(logits, path)]
-    figures = rows.Figures(*(torch.cat(values) for values in zip(*parts)))
+    # Kept chunk by chunk, figures would lie between the large tensors, whose memory could not be used again.
+    figures = rows.Figures(*(logits.new_empty(len(logits), 1, dtype=wide) for _ in rows.Figures._fields))
+    figures = figures._replace(top_class=torch.empty_like(figures.top, dtype=torch.int64))
+    for c in chunk_rows(logits, path):
+        for whole, part in zip(figures, function(logits[c], terms, columns)):
+            whole[c] = part
     vanishing = (figures.total < VANISHING) & kept
     if vanishing.any():
         step = max(CHUNKS["chunks"] // logits.size(1), 1)

@@ -22,7 +22,7 @@ SCORES = {
     "brevity penalty": "{:.3f}",
     "length penalty": "{}",
 }
-DIFFERENCES = {"difference": "{:+.2f}", "95 % interval": "{}", "p": "{:.3f}", "verdict": "{}"}
+DIFFERENCES = {"difference": "{:+.2f}", "95 % interval": "{}", "p": "{:.4f}", "verdict": "{}"}
 SENTENCES = {"difference": "{:+.2f}", "bootstrap p": "{:.4f}", "randomisation p": "{:.4f}"}
 TRAINING = {"nll": "{}", "well-classified %": "{}", "minutes": "{}", "words a second": "{}"}
 
