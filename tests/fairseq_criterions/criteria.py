@@ -3,7 +3,9 @@
 import re
 import sys
 
+import pytest
 import torch
+import torch.nn.functional as F
 
 import fairseq_criterions
 from el_plugins.checkpoints.safe_loading import load_checkpoint
@@ -16,6 +18,14 @@ NOT_TRAINED = re.compile(r"_float_tensor$|layers\.\d+\.(in_proj|out_proj|fc1|fc2
 
 def criterion_of(task, cls=fairseq_criterions.EncouragingLabelSmoothedCrossEntropyCriterion, **options):
     return cls(task, **{"sentence_avg": False, "label_smoothing": 0.1, **options})
+
+
+def needs_layers_in(dtype):
+    """Skip the test where torch has no CPU layers in ``dtype``."""
+    try:
+        F.layer_norm(torch.zeros(1, 2, dtype=dtype), (2,))
+    except RuntimeError as error:
+        pytest.skip(f"torch {torch.__version__} trains no such model on CPU: {error}")
 
 
 def loss_gradient_log(criterion, model, sample, reduce=True):

@@ -8,7 +8,14 @@ from commands import PLUGIN, TINY_MODEL, TRAINING, run
 
 pytest.importorskip("fairseq")
 
-from criteria import GLOO, assert_same_weights, criterion_of, loss_gradient_log, two_processes
+from criteria import (
+    GLOO,
+    assert_same_weights,
+    criterion_of,
+    loss_gradient_log,
+    needs_layers_in,
+    two_processes,
+)
 
 from fairseq_criterions.outputs import AsLogits, may_overwrite
 
@@ -29,6 +36,7 @@ def test_fused_output_layer_is_the_same_loss(setting, options, reduce):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_fused_output_layer_in_half_precision(setting, dtype):
     model, task, sample = setting
+    needs_layers_in(dtype)
     narrow = copy.deepcopy(model).to(dtype)
     plain = loss_gradient_log(criterion_of(task), narrow, sample)
     fused = loss_gradient_log(criterion_of(task, fused_output_layer=True), narrow, sample)
