@@ -16,8 +16,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmarks import peers
-from benchmarks.measure import RESULTS, compare, machine
+from benchmarks import measure, peers
 from el_plugins.workflow.results import write_text
 
 SIZES = [(4096, 6632), (4096, 16240), (2048, 32000), (1024, 131072), (512, 256000)]
@@ -59,14 +58,12 @@ def read(path: Path) -> list[dict[str, Any]]:
     Raises:
         ValueError: another machine, or another release of torch, has written some of them.
     """
-    lines: list[dict[str, Any]] = []
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
+    lines: list[dict[str, Any]] = [*measure.read(path)] if path.exists() else []
+    here = measure.machine()
     for line in lines:
-        if line.get("machine") != machine():
+        if line.get("machine") != here:
             raise ValueError(
-                f"{path} holds figures of {line.get('machine')}, not of {machine()}: name another folder"
+                f"{path} holds figures of {line.get('machine')}, not of {here}: name another folder"
             )
     return lines
 
@@ -74,7 +71,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.losses", description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=RESULTS, help="default: %(default)s")
+    parser.add_argument("folder", type=Path, nargs="?", default=measure.RESULTS, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     path = options.folder / "losses.csv"
@@ -84,11 +81,11 @@ def main() -> None:
     except ValueError as error:
         raise SystemExit(f"benchmarks.losses: {error}") from error
     done = {(line["kind"], line["case"]) for line in lines}
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device, machine = "cuda" if torch.cuda.is_available() else "cpu", measure.machine()
     for kind, case, size, gradients, compared in tqdm(list(cases(device)), unit="case"):
         if (kind, case) in done:
             continue
-        measured = compare(compared, options.repeats, device)
+        measured = measure.compare(compared, options.repeats, device)
         first = next(iter(measured.values()))
         for peer, figures in measured.items():
             lines.append(
@@ -103,7 +100,7 @@ def main() -> None:
                     "memory MiB": round(figures["memory"] / 2**20, 1),
                     "memory / logits": round(figures["memory"] / size, 3),
                     "gradients / logits": round(gradients / size, 3),
-                    "machine": machine(),
+                    "machine": machine,
                 }
             )
         text = io.StringIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gc
 import platform
 import re
@@ -25,6 +26,12 @@ def machine() -> str:
         models = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if "model name" in line]
         name = f"{len(models)} cores of {models[0]}" if models else platform.machine()
     return f"{name}, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV."""
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def synchronize(device: str) -> None:

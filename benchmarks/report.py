@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from benchmarks.measure import RESULTS
+from benchmarks.measure import RESULTS, read
 from el_plugins.workflow.results import write_text
 
 TITLES = {
@@ -21,12 +20,6 @@ TITLES = {
     "focal": "Halted focal loss at RetinaNet's size, two images of 800 x 1216",
 }
 DRAWN = ("fairseq LS-CE", "torch cross_entropy", "authors' EL", "EL", "EL in place", "EL, plain chunks")
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV."""
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def markdown(rows: Sequence[dict[str, str]]) -> str:
@@ -60,7 +53,7 @@ def draw(rows: Sequence[dict[str, str]], path: Path) -> None:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", default=RESULTS)
+    parser.add_argument("folder", type=Path, nargs="?", default=RESULTS, help="default: %(default)s")
     folder = parser.parse_args().folder
     rows = read(folder / "losses.csv")
     parts = [

@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=RESULTS, help="default: %(default)s")
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
     demo = read_settings(DEMO)
     prepare(demo, DEMO.parent)
     peers: dict[str, Callable[[], Callable[[], Any]]] = {}
