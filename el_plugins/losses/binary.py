@@ -29,6 +29,7 @@ def binary_encouraging_loss_with_logits(
     bonus_weight: float = 1.0,
     bonus_start: float | None = None,
     bonus_exponent: float = 2.0,
+    bonus_eps: float = 1e-5,
 ) -> Tensor:
     r"""Binary cross-entropy plus a bonus, after ``F.binary_cross_entropy_with_logits``.
 
@@ -53,7 +54,7 @@ def binary_encouraging_loss_with_logits(
         ValueError: an argument is out of range or of the wrong shape or dtype. Target values are
             checked on CPU in eager mode only.
     """
-    terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent)
+    terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
     check_choice("reduction", reduction, REDUCTIONS)
     check_floating("input", input)
     check_dense_binary("target", target, input)
@@ -81,12 +82,13 @@ class BinaryEncouragingLossWithLogits(nn.Module):
         bonus_weight: float = 1.0,
         bonus_start: float | None = None,
         bonus_exponent: float = 2.0,
+        bonus_eps: float = 1e-5,
     ) -> None:
         super().__init__()
         check_choice("reduction", reduction, REDUCTIONS)
         self.register_buffer("weight", weight)
         self.reduction = reduction
-        self.bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent)
+        self.bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
 
     def extra_repr(self) -> str:
         """Settings, for ``print(module)``."""

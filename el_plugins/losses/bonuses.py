@@ -26,14 +26,18 @@ class Bonus:
     ==========  ====================================================================================
     name        b(p)
     ==========  ====================================================================================
-    log         ``log(1-p)`` up to ``log_end`` (LE), then its tangent there:
+    log         ``log(max(1-p, eps))`` up to ``log_end`` (LE), then the tangent of ``log(1-p)`` there:
                 ``log(1-LE) - (p-LE)/(1-LE)``; LE = 1 is the normal bonus (Eq. 6), less is
                 conservative (Figure 3)
-    aggressive  ``log(1-p) - log(1-start)`` above ``start`` (0.5), else 0 (Tables 3 and 9)
+    aggressive  ``log(max(1-p, eps)) - log(1-start)`` above ``start`` (0.5), else 0 (Tables 3 and 9)
     power       ``start**k - p**k`` above ``start`` (0), else 0, with k = ``exponent``
     cosine      ``cos(pi p) - 1``
     none        0: plain cross-entropy
     ==========  ====================================================================================
+
+    ``eps`` bounds the bonus from below, as in the authors' code, which made every figure of the paper: the
+    value is continuous there, the slope falls to 0. With ``eps=0`` the normal and the aggressive bonus are
+    Eq. 6 to the letter, unbounded, and diverge at ordinary learning rates.
 
     Raises:
         ValueError: a parameter is out of range, or ``start`` is given to a bonus that has none.
@@ -44,12 +48,14 @@ class Bonus:
     weight: float = 1.0
     start: float | None = None
     exponent: float = 2.0
+    eps: float = 1e-5
 
     def __post_init__(self) -> None:
         check_choice("bonus", self.name, BONUSES)
         check_number("log_end", self.log_end, low=0.0, high=1.0)
         check_number("bonus_weight", self.weight, low=0.0)
         check_number("bonus_exponent", self.exponent, above=0.0)
+        check_number("bonus_eps", self.eps, low=0.0, below=0.5)  # only the arg-max class can reach it
         if self.start is not None:
             check_number("bonus_start", self.start, low=0.0, below=1.0)
             if self.name not in BONUSES_WITH_START:
@@ -67,6 +73,7 @@ class Bonus:
             "bonus_weight": self.weight,
             "bonus_start": self.start,
             "bonus_exponent": self.exponent,
+            "bonus_eps": self.eps,
         }
 
     def settings(self) -> str:
@@ -89,22 +96,26 @@ class Bonus:
         if self.is_nothing:
             return torch.zeros_like(log_p)
         if self.name == "log":
+            bounded = self._bounded(log_1mp)
             if self.log_end == 1:
-                return log_1mp
+                return bounded
             # (p-LE)/(1-LE) = 1 - (1-p)/(1-LE), which keeps its digits when p and LE are both near 1.
             room = 1 - self.log_end
             tangent = math.log(room) - 1 + log_1mp.exp() / room
-            return torch.where(log_p.exp() > self.log_end, tangent, log_1mp)
+            return torch.where(log_1mp < math.log(room), tangent, bounded)
         if self.name == "cosine":
             return torch.cos(math.pi * log_p.exp()) - 1
 
         start = BONUSES_WITH_START[self.name] if self.start is None else self.start
         if self.name == "aggressive":
-            value = log_1mp - math.log1p(-start)
+            value = self._bounded(log_1mp) - math.log1p(-start)
         else:
             # p**k as exp(k log p): its slope in the logits stays finite at p = 0 for every k > 0.
             value = start**self.exponent - (self.exponent * log_p).exp()
         return torch.where(log_p.exp() > start, value, torch.zeros_like(value))
+
+    def _bounded(self, log_1mp: Tensor) -> Tensor:
+        return log_1mp.clamp(min=math.log(self.eps)) if self.eps else log_1mp
 
     def pull(self, p: Tensor, rest: Tensor, scale: Tensor | float = 1.0) -> Tensor:
         """``-scale * weight * p * b'(p)``, the bonus' part of the closed-form gradient.
@@ -117,14 +128,21 @@ class Bonus:
         if self.is_nothing:
             return torch.zeros_like(p)
         if self.name == "log":
-            if self.log_end < 1:
-                rest = torch.maximum(rest, (1 - self.log_end) / (scale * torch.ones_like(p)))
-            return self.weight * (p / rest)
+            room = 1 - self.log_end
+            limited = torch.maximum(rest, room / (scale * torch.ones_like(p))) if room else rest
+            value = p / limited
+            if self.eps > room:
+                one_minus_p = rest * scale
+                value = value.masked_fill((one_minus_p < self.eps) & (one_minus_p >= room), 0)
+            return self.weight * value
         if self.name == "cosine":
             return self.weight * math.pi * scale * p * torch.sin(math.pi * torch.minimum(p, rest * scale))
 
         start = BONUSES_WITH_START[self.name] if self.start is None else self.start
-        value = p / rest if self.name == "aggressive" else scale * self.exponent * p**self.exponent
+        if self.name == "aggressive":
+            value = (p / rest).masked_fill(rest * scale < self.eps, 0)
+        else:
+            value = scale * self.exponent * p**self.exponent
         return self.weight * torch.where(p > start, value, torch.zeros_like(value))
 
     @property

@@ -31,6 +31,7 @@ def encouraging_loss(
     bonus_weight: float = 1.0,
     bonus_start: float | None = None,
     bonus_exponent: float = 2.0,
+    bonus_eps: float = 1e-5,
     smoothing: str = "uniform",
     inplace: bool = False,
 ) -> Tensor:
@@ -80,7 +81,7 @@ def encouraging_loss(
             class probabilities: an ``ignore_index`` >= 0, or ``fairseq`` label smoothing. Target indices
             are checked on CPU in eager mode only.
     """
-    terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent)
+    terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
     check_options(reduction, label_smoothing, smoothing)
     class_dim = class_layout(input, target, soft=True)
     logits = input.movedim(class_dim, -1).reshape(-1, input.size(class_dim))
@@ -136,6 +137,7 @@ class EncouragingLoss(nn.Module):
         bonus_weight: float = 1.0,
         bonus_start: float | None = None,
         bonus_exponent: float = 2.0,
+        bonus_eps: float = 1e-5,
         smoothing: str = "uniform",
         inplace: bool = False,
     ) -> None:
@@ -147,7 +149,7 @@ class EncouragingLoss(nn.Module):
         self.label_smoothing = label_smoothing
         self.smoothing = smoothing
         self.inplace = inplace
-        self.bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent)
+        self.bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
 
     def extra_repr(self) -> str:
         """Settings, for ``print(module)``."""

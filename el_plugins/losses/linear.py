@@ -30,6 +30,7 @@ def linear_encouraging_loss(
     bonus_weight: float = 1.0,
     bonus_start: float | None = None,
     bonus_exponent: float = 2.0,
+    bonus_eps: float = 1e-5,
     smoothing: str = "uniform",
 ) -> Tensor:
     """``encouraging_loss(F.linear(input, linear_weight, linear_bias), target)`` in less memory.
@@ -57,7 +58,7 @@ def linear_encouraging_loss(
         ValueError: an argument is out of range or of the wrong shape or dtype, or a sharded tensor.
             Target values are checked on CPU in eager mode only.
     """
-    terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent)
+    terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
     check_options(reduction, label_smoothing, smoothing)
     check_linear(input, linear_weight, linear_bias, target)
     hidden = input.reshape(-1, input.size(-1))
