@@ -5,6 +5,7 @@ from detectron2.config import CfgNode
 HALT = "foreground"
 HALT_THRESHOLD = 0.5
 LOG_END = 0.75
+BONUS_EPS = 1e-5
 
 
 def add_halted_focal_config(cfg: CfgNode) -> None:
@@ -20,5 +21,10 @@ def add_halted_focal_config(cfg: CfgNode) -> None:
 
 
 def add_encouraging_config(cfg: CfgNode) -> None:
-    """Add ``MODEL.ROI_BOX_HEAD.LOG_END`` (in [0, 1]), the key of :class:`EncouragingROIHeads`, to ``cfg``."""
+    """Add the keys of :class:`EncouragingROIHeads` to ``cfg``, with their defaults.
+
+    ``MODEL.ROI_BOX_HEAD.LOG_END`` (in [0, 1]) and ``MODEL.ROI_BOX_HEAD.BONUS_EPS`` (in [0, 0.5)) mean what
+    they mean in :func:`el_plugins.losses.encouraging_loss`. A config without these keys means the defaults.
+    """
     cfg.MODEL.ROI_BOX_HEAD.LOG_END = LOG_END
+    cfg.MODEL.ROI_BOX_HEAD.BONUS_EPS = BONUS_EPS

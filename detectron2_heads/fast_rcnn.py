@@ -7,7 +7,7 @@ from detectron2.config import configurable
 from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers, StandardROIHeads
 
-from detectron2_heads.config import LOG_END
+from detectron2_heads.config import BONUS_EPS, LOG_END
 from el_plugins.losses.checks import check_number
 from el_plugins.losses.encouraging import encouraging_loss
 
@@ -16,29 +16,33 @@ class EncouragingFastRCNNOutputLayers(FastRCNNOutputLayers):
     """detectron2's box predictor whose classification loss is cross-entropy plus the log bonus.
 
     Args:
-        log_end: as in :func:`el_plugins.losses.encouraging_loss`, in [0, 1].
+        log_end, bonus_eps: as in :func:`el_plugins.losses.encouraging_loss`, in [0, 1] and [0, 0.5).
         arguments: those of :class:`FastRCNNOutputLayers`.
 
     Raises:
-        ValueError: ``log_end`` is out of range, or ``use_sigmoid_ce`` asks for another classification.
+        ValueError: ``log_end`` or ``bonus_eps`` is out of range, or ``use_sigmoid_ce`` asks
+            for another classification.
     """
 
     @configurable
-    def __init__(self, input_shape, *, log_end: float = LOG_END, **arguments):
+    def __init__(self, input_shape, *, log_end: float = LOG_END, bonus_eps: float = BONUS_EPS, **arguments):
         super().__init__(input_shape, **arguments)
         check_number("log_end (MODEL.ROI_BOX_HEAD.LOG_END)", log_end, low=0.0, high=1.0)
+        check_number("bonus_eps (MODEL.ROI_BOX_HEAD.BONUS_EPS)", bonus_eps, low=0.0, below=0.5)
         if self.use_sigmoid_ce:
             raise ValueError(
                 "use_sigmoid_ce (MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE) must be False: "
                 "encouraging loss here is for the softmax over classes, got True"
             )
         self.log_end = log_end
+        self.bonus_eps = bonus_eps
 
     @classmethod
     def from_config(cls, cfg, input_shape):
-        """The stock predictor's arguments and ours; a stock config without the key has its default."""
-        log_end = cfg.MODEL.ROI_BOX_HEAD.get("LOG_END", LOG_END)
-        return {**super().from_config(cfg, input_shape), "log_end": log_end}
+        """The stock predictor's arguments and ours; a stock config without our keys means the defaults."""
+        head = cfg.MODEL.ROI_BOX_HEAD
+        ours = {"log_end": head.get("LOG_END", LOG_END), "bonus_eps": head.get("BONUS_EPS", BONUS_EPS)}
+        return {**super().from_config(cfg, input_shape), **ours}
 
     def losses(self, predictions, proposals):
         """As the stock predictor's, with another ``loss_cls``; its own is computed for its statistics."""
@@ -46,7 +50,7 @@ class EncouragingFastRCNNOutputLayers(FastRCNNOutputLayers):
         scores, _ = predictions
         if len(scores):
             classes = torch.cat([proposal.gt_classes for proposal in proposals])
-            loss = encouraging_loss(scores, classes, log_end=self.log_end)
+            loss = encouraging_loss(scores, classes, log_end=self.log_end, bonus_eps=self.bonus_eps)
             losses["loss_cls"] = loss * self.loss_weight.get("loss_cls", 1.0)
         return losses
 

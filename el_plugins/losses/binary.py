@@ -44,7 +44,7 @@ def binary_encouraging_loss_with_logits(
         target: 0 or 1, any dtype, the shape of ``input``.
         weight: a factor for each element, broadcast to ``input``.
         reduction: ``none``, ``mean`` (over elements; 0 when there are none) or ``sum``.
-        log_end, bonus, bonus_weight, bonus_start, bonus_exponent: as in
+        log_end, bonus, bonus_weight, bonus_start, bonus_exponent, bonus_eps: as in
             :func:`~el_plugins.losses.encouraging.encouraging_loss`.
 
     Returns:

@@ -43,7 +43,7 @@ def encouraging_loss(
 
     (Eq. 6 of "Well-classified Examples are Underestimated in Classification with Deep Neural
     Networks"; see :class:`~el_plugins.losses.bonuses.Bonus` for every b). The loss is negative for
-    well-classified examples and, with ``log_end=1``, unbounded below.
+    well-classified examples.
 
     Args:
         input: logits, floating, shaped (C), (N, C) or (N, C, d1, ...). fp16 and bf16 are computed in
@@ -61,6 +61,9 @@ def encouraging_loss(
         bonus_weight: w >= 0; 0 is plain cross-entropy.
         bonus_start: where ``aggressive`` (0.5) or ``power`` (0) begins, in [0, 1).
         bonus_exponent: k > 0 of ``power``.
+        bonus_eps: in [0, 0.5), the least 1-p that the log and the aggressive bonus see:
+            ``log(max(1-p, eps))``, as in the authors' code. 0 is Eq. 6 to the letter: unbounded below, and it
+            diverges at ordinary learning rates.
         smoothing: ``uniform`` spreads epsilon over all classes as torch does, ``fairseq`` over all
             but the target, which needs class indices.
         inplace: let backward write the gradient over ``input``, which saves its memory. Whoever reads

@@ -48,7 +48,7 @@ def linear_encouraging_loss(
         target: class indices, integer, shaped (...).
         linear_bias: (V) or None.
         weight, ignore_index, reduction, label_smoothing, log_end, bonus, bonus_weight, bonus_start,
-            bonus_exponent, smoothing: as in :func:`encouraging_loss`.
+            bonus_exponent, bonus_eps, smoothing: as in :func:`encouraging_loss`.
 
     Returns:
         As :func:`encouraging_loss`. Differentiable once, by ``input``, ``linear_weight`` and

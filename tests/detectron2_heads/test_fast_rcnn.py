@@ -60,6 +60,16 @@ def test_classification_is_encouraging_loss_and_the_rest_is_stock(log_end):
     torch.testing.assert_close(expected["loss_cls"], F.cross_entropy(scores, target))
 
 
+def test_the_bound_reaches_the_loss():
+    ours = predictor(EncouragingFastRCNNOutputLayers, log_end=1.0, bonus_eps=0.4)
+    scores = torch.tensor([[3.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.1, 0.0]], dtype=torch.float64)
+    with EventStorage():
+        found = ours.losses((scores, torch.zeros(2, 12)), [proposals([0, 3])])["loss_cls"]
+    p = scores.softmax(-1)[[0, 1], [0, 3]]
+    assert ((1 - p) < 0.4).tolist() == [True, False]
+    torch.testing.assert_close(found, (-p.log() + (1 - p).clamp(min=0.4).log()).mean())
+
+
 def test_loss_weight_and_images_without_proposals():
     ours = predictor(EncouragingFastRCNNOutputLayers, loss_weight={"loss_cls": 2.0})
     once = predictor(EncouragingFastRCNNOutputLayers)
@@ -70,6 +80,8 @@ def test_loss_weight_and_images_without_proposals():
 def test_errors_name_the_key():
     with pytest.raises(ValueError, match=re.escape("log_end (MODEL.ROI_BOX_HEAD.LOG_END) must be")):
         predictor(EncouragingFastRCNNOutputLayers, log_end=1.5)
+    with pytest.raises(ValueError, match=re.escape("bonus_eps (MODEL.ROI_BOX_HEAD.BONUS_EPS) must be")):
+        predictor(EncouragingFastRCNNOutputLayers, bonus_eps=0.5)
     with pytest.raises(ValueError, match=re.escape("(MODEL.ROI_BOX_HEAD.USE_SIGMOID_CE) must")):
         predictor(EncouragingFastRCNNOutputLayers, use_sigmoid_ce=True)
 
@@ -81,10 +93,11 @@ def test_faster_rcnn_by_config(with_keys):
     options += ["MODEL.RESNETS.DEPTH", 18, "MODEL.RESNETS.RES2_OUT_CHANNELS", 64]
     if with_keys:
         add_encouraging_config(cfg)
-        options += ["MODEL.ROI_BOX_HEAD.LOG_END", 0.5]
+        options += ["MODEL.ROI_BOX_HEAD.LOG_END", 0.5, "MODEL.ROI_BOX_HEAD.BONUS_EPS", 1e-3]
     cfg.merge_from_list(options)
     model = build_model(cfg)
     assert model.roi_heads.box_predictor.log_end == (0.5 if with_keys else 0.75)
+    assert model.roi_heads.box_predictor.bonus_eps == (1e-3 if with_keys else 1e-5)
     found = training_losses(model, sample(2, 0))
     assert found["loss_cls"].isfinite()
     cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"

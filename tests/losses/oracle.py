@@ -5,14 +5,16 @@ from mpmath import mp, mpf
 mp.dps = 50
 
 
-def bonus(name, p, rest, log_end=1.0, start=None, exponent=2.0):
+def bonus(name, p, rest, log_end=1.0, start=None, exponent=2.0, eps=1e-5):
     """(b(p), b'(p)) by the specification's table; ``rest`` is 1-p, which 50 digits of p may not hold."""
-    le, k = mpf(log_end), mpf(exponent)
+    le, k, eps = mpf(log_end), mpf(exponent), mpf(eps)
+    # log(max(1-p, eps)) and its slope
+    bounded = (mp.log(max(rest, eps)), 0 if rest < eps else -1 / rest)
     if name == "none":
         return mpf(0), mpf(0)
     if name == "log":
-        if le == 1 or p <= le:
-            return mp.log(rest), -1 / rest
+        if le == 1 or rest >= 1 - le:
+            return bounded
         return mp.log(1 - le) - (p - le) / (1 - le), -1 / (1 - le)
     if name == "cosine":
         return mp.cos(mp.pi * p) - 1, -mp.pi * mp.sin(mp.pi * p)
@@ -20,7 +22,7 @@ def bonus(name, p, rest, log_end=1.0, start=None, exponent=2.0):
     if p <= s:
         return mpf(0), mpf(0)
     if name == "aggressive":
-        return mp.log(rest) - mp.log(1 - s), -1 / rest
+        return bounded[0] - mp.log(1 - s), bounded[1]
     return s**k - p**k, -k * p ** (k - 1)
 
 

@@ -1,5 +1,7 @@
 """Encouraging loss against 50 digits, float64 autograd, finite differences and F.cross_entropy."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -26,12 +28,28 @@ def test_equals_fifty_digits_on_hard_cases(options, smoothing, dtype, tolerance)
             assert error <= 4 * tolerance, (logits, target)
 
 
-def test_gradient_at_the_target_is_minus_one_however_certain():
+def test_without_the_bound_the_gradient_at_the_target_is_minus_one_however_certain():
     for margin in (0.0, 1.0, 12.0, 20.0, 60.0, 1e4):
-        loss, gradient = loss_and_gradient([margin, 0.0, 0.0], 0, torch.float32, log_end=1.0)
+        loss, gradient = loss_and_gradient([margin, 0.0, 0.0], 0, torch.float32, log_end=1.0, bonus_eps=0.0)
         assert abs(gradient[0, 0].item() + 1) <= 1e-6
         torch.testing.assert_close(gradient[0, 1:], torch.tensor([0.5, 0.5]))
         assert loss.item() == pytest.approx(-margin + torch.tensor(2.0).log().item(), rel=1e-7, abs=1e-5)
+
+
+@pytest.mark.parametrize("log_end", [0.5, 0.75, 1.0])
+@pytest.mark.parametrize("margin", [-3.0, 0.0, 2.0, 11.0, 11.51, 11.52, 12.0, 30.0, 69.0])
+def test_by_default_it_is_the_released_formula(log_end, margin):
+    """The authors' ``clamp(1-p, min=1e-5)``, in float64, with 1-p from the other classes."""
+    z = torch.tensor([[margin, 0.0, 0.5, -1.0]], dtype=torch.float64, requires_grad=True)
+    log_p = z.log_softmax(1)[0, 0]
+    one_minus_p = (z[0, 1:].logsumexp(0) - z[0].logsumexp(0)).exp()
+    bonus = one_minus_p.clamp(min=1e-5).log()
+    if log_end != 1 and log_p.exp() > log_end:
+        bonus = 1 / (log_end - 1) * (log_p.exp() - log_end) + math.log(1 - log_end)
+    expected = bonus - log_p
+    loss, gradient = loss_and_gradient(z[0].tolist(), 0, log_end=log_end)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, z)[0])
 
 
 @pytest.mark.parametrize("options", BONUS_OPTIONS, ids=str)
@@ -43,7 +61,7 @@ def test_equals_float64_autograd_of_the_naive_formula(options):
     naive = {
         "log": lambda p: torch.where(
             p <= options.get("log_end", 1),
-            (1 - p).log(),
+            (1 - p).clamp(min=options.get("bonus_eps", 1e-5)).log(),
             torch.log(torch.tensor(max(1 - options.get("log_end", 1), 1e-300)))
             - (p - options.get("log_end", 1)) / max(1 - options.get("log_end", 1), 1e-300),
         ),

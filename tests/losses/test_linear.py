@@ -13,6 +13,7 @@ from el_plugins.losses.kernels import linear_function, use
 OPTIONS = [
     {},
     {"log_end": 1.0, "label_smoothing": 0.1, "smoothing": "fairseq"},
+    {"log_end": 1.0, "bonus_eps": 0.3},
     {"bonus": "none"},
     {"bonus_weight": 0.0, "weight": torch.linspace(0.5, 2, 11)},
     {"bonus": "cosine", "label_smoothing": 0.1, "weight": torch.linspace(0.5, 2, 11)},

@@ -9,13 +9,15 @@ from el_plugins.losses.kernels import triton_rows, use
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 OPTIONS = [
-    {"log_end": 1.0},
+    {"log_end": 1.0, "bonus_eps": 0.0},
     {"log_end": 0.5},
     {"bonus": "cosine"},
     {"bonus": "none", "label_smoothing": 0.1},
     {"log_end": 1.0, "label_smoothing": 0.1},
     {"log_end": 0.5, "label_smoothing": 0.1, "smoothing": "fairseq"},
     {"log_end": 0.5, "label_smoothing": 1.0},
+    {"log_end": 1.0},
+    {"log_end": 1.0, "bonus_eps": 0.3, "label_smoothing": 0.1},
 ]
 
 
