@@ -68,8 +68,8 @@ def output_projection(model) -> nn.Linear:
     is_stock = method is TransformerDecoderBase.output_layer and gives_features(own)
     if not is_stock or not isinstance(projection, nn.Linear):
         raise ValueError(
-            f"--fused-output-layer needs a Transformer decoder whose features the model gives (features_only),"
-            f" its logits being one linear layer of them, which {type(own).__name__} has not: drop the flag"
+            f"--fused-output-layer needs a Transformer decoder whose features the model gives, "
+            f"its logits being one linear layer of them, which {type(own).__name__} has not: drop the flag"
         )
     return projection
 
