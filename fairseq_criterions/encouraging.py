@@ -1,64 +1,21 @@
 """Encouraging loss as a fairseq criterion: the stock label-smoothed cross-entropy plus a bonus."""
 
-# No postponed annotations here: fairseq reads the config's field types as types.
 import math
-from dataclasses import dataclass, field
-from typing import Optional
+from dataclasses import replace
 
 from fairseq import utils
 from fairseq.criterions import register_criterion
-from fairseq.criterions.label_smoothed_cross_entropy import (
-    LabelSmoothedCrossEntropyCriterion,
-    LabelSmoothedCrossEntropyCriterionConfig,
-)
+from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.logging import metrics
 
-from el_plugins.losses.bonuses import BONUSES, Bonus
+from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.encouraging import check_options
 from el_plugins.losses.linear import linear_row_losses
 from el_plugins.losses.rows import fused_row_losses
+from el_plugins.losses.schedule import bonus_factor
+from fairseq_criterions.config import EncouragingLabelSmoothedCrossEntropyCriterionConfig, check_flags
 from fairseq_criterions.outputs import AsFeatures, AsLogits, may_overwrite, output_projection
-
-
-@dataclass
-class EncouragingLabelSmoothedCrossEntropyCriterionConfig(LabelSmoothedCrossEntropyCriterionConfig):
-    """The stock criterion's settings and the bonus'."""
-
-    log_end: float = field(
-        default=0.5,
-        metadata={
-            "help": "probability in [0, 1] above which the log bonus goes on as a straight line: 1 is the "
-            "normal bonus (then try a lower learning rate), 0.5 is safe, 0.75 suits tasks of high "
-            "accuracy. The loss may be negative: select checkpoints by nll_loss or BLEU, not by loss"
-        },
-    )
-    bonus: str = field(
-        default="log",
-        metadata={"help": f"what rewards well-classified tokens: {', '.join(BONUSES)} (cross-entropy)"},
-    )
-    bonus_weight: float = field(default=1.0, metadata={"help": "weight of the bonus, >= 0"})
-    bonus_start: Optional[float] = field(
-        default=None,
-        metadata={
-            "help": "probability in [0, 1) at which the aggressive (default 0.5) or power (default 0) "
-            "bonus begins"
-        },
-    )
-    bonus_exponent: float = field(default=2.0, metadata={"help": "exponent > 0 of the power bonus"})
-    smoothing: str = field(
-        default="fairseq",
-        metadata={
-            "help": "who shares the smoothed mass: fairseq (all tokens but the target, as fairseq's "
-            "label_smoothed_cross_entropy) or uniform (all tokens, as torch and the paper)"
-        },
-    )
-    fused_output_layer: bool = field(
-        default=False,
-        metadata={
-            "help": "compute the loss from the decoder's features and the output layer's matrix, some tokens "
-            "at a time: same loss and gradients, without the memory of the logits (Transformer decoders)"
-        },
-    )
+from fairseq_criterions.updates import follow_updates
 
 
 @register_criterion(
@@ -69,11 +26,15 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
     """Label-smoothed cross-entropy plus a bonus for well-classified tokens (Eq. 6 of the paper).
 
     ``nll_loss`` and ``ppl`` stay plain cross-entropy, so they compare across losses; ``loss`` may be
-    negative. Also logs ``well_classified``, the share of target tokens with p > 1/2.
+    negative. Also logs ``well_classified``, the share of target tokens with p > 1/2, and with a schedule
+    ``bonus_factor``, the factor of the bonus' weight.
+
+    In training the schedule follows the trainer's number of updates, and validation meanwhile takes the
+    bonus as it then is. Elsewhere, as in ``fairseq-validate``, the bonus is whole.
 
     Raises:
-        ValueError: a setting is out of range (when built), or the model has an adaptive softmax and so
-            no full distribution over the vocabulary (when called).
+        ValueError: a setting is out of range or means nothing for the bonus (when built), or the model has an
+            adaptive softmax and so no full distribution over the vocabulary (when called).
     """
 
     def __init__(
@@ -88,16 +49,31 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
         bonus_weight=1.0,
         bonus_start=None,
         bonus_exponent=2.0,
+        bonus_eps=1e-5,
+        bonus_delay_updates=0,
+        bonus_warmup_updates=0,
+        bonus_schedule="linear",
         smoothing="fairseq",
         fused_output_layer=False,
     ):
+        check_flags(locals())
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         check_options("sum", label_smoothing, smoothing)
-        self.bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent)
+        self.whole_bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
+        self.schedule = (bonus_delay_updates, bonus_warmup_updates, bonus_schedule)
+        self.bonus, self.factor = self.whole_bonus, 1.0
+        self.is_scheduled = bonus_delay_updates + bonus_warmup_updates > 0
+        if self.is_scheduled:
+            follow_updates(task, self.set_num_updates)
         self.smoothing = smoothing
         self.fused_output_layer = fused_output_layer
         if fused_output_layer and report_accuracy:
             raise ValueError("--report-accuracy needs the logits that --fused-output-layer avoids: drop one")
+
+    def set_num_updates(self, num_updates):
+        """Set the bonus to what it is after ``num_updates`` updates."""
+        self.factor = bonus_factor(num_updates, *self.schedule)
+        self.bonus = replace(self.whole_bonus, weight=self.factor * self.whole_bonus.weight)
 
     def forward(self, model, sample, reduce=True):
         """As the stock criterion's: (loss, sample size, logging outputs)."""
@@ -106,12 +82,16 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
             sample = {**sample, "net_input": {**sample["net_input"], "features_only": True}}
         loss, sample_size, logging_output = super().forward(model, sample, reduce)
         logging_output["well_classified"] = self.well_classified
+        logging_output["counted_tokens"] = self.counted_tokens
+        if self.is_scheduled:  # as a sum over tokens, since fairseq sums what its processes log
+            logging_output["bonus_factor"] = self.factor * self.counted_tokens
         return loss, sample_size, logging_output
 
     def compute_loss(self, model, net_output, sample, reduce=True):
         """(loss, nll_loss), both summed if ``reduce`` else a column of one row a token, 0 at padding.
 
-        Leaves the number of well-classified tokens in ``self.well_classified`` for the log.
+        Leaves the number of tokens that count (neither padding nor in an ignored prefix) in
+        ``self.counted_tokens`` and how many are well classified in ``self.well_classified``, for the log.
         """
         if getattr(getattr(model, "decoder", model), "adaptive_softmax", None) is not None:
             raise ValueError(
@@ -131,6 +111,7 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
             )
         else:
             losses, log_p = fused_row_losses(output, target, kept, *options, inplace=may_overwrite(output))
+        self.counted_tokens = kept.sum()
         self.well_classified = ((log_p > math.log(0.5)) & kept).sum()
         if reduce:
             return losses.sum(), -log_p.sum()
@@ -140,9 +121,14 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
     def reduce_metrics(cls, logging_outputs) -> None:
         """Aggregate logging outputs from data parallel training."""
         super().reduce_metrics(logging_outputs)
-        ntokens = utils.item(sum(log.get("ntokens", 0) for log in logging_outputs))
+        counted = utils.item(sum(log.get("counted_tokens", 0) for log in logging_outputs))
+        if not counted:
+            return
         well_classified = utils.item(sum(log.get("well_classified", 0) for log in logging_outputs))
-        metrics.log_scalar("well_classified", well_classified / ntokens, ntokens, round=4)
+        metrics.log_scalar("well_classified", well_classified / counted, counted, round=4)
+        if any("bonus_factor" in log for log in logging_outputs):
+            factor = utils.item(sum(log.get("bonus_factor", 0) for log in logging_outputs)) / counted
+            metrics.log_scalar("bonus_factor", factor, weight=0, round=4)  # the latest, as fairseq's lr
 
 
 @register_criterion("encouraging_ls", dataclass=EncouragingLabelSmoothedCrossEntropyCriterionConfig)

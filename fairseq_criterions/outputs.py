@@ -1,6 +1,8 @@
 """What the criterion takes from a fairseq model: logits instead of log-probabilities, or features."""
 
-from fairseq.models import BaseFairseqModel, FairseqDecoder
+import inspect
+
+from fairseq.models import BaseFairseqModel, FairseqDecoder, FairseqLanguageModel
 from fairseq.models.transformer import TransformerDecoderBase, TransformerModelBase
 from torch import Tensor, nn
 
@@ -57,14 +59,29 @@ def output_projection(model) -> nn.Linear:
     """The layer that turns a decoder's features into logits.
 
     Raises:
-        ValueError: the model has no features that one linear layer turns into logits.
+        ValueError: the model gives no features, or no one linear layer turns them into logits.
     """
     decoder = getattr(model, "decoder", model)
     method = getattr(getattr(decoder, "output_layer", None), "__func__", None)
     projection = getattr(decoder, "output_projection", None)
-    if method is not TransformerDecoderBase.output_layer or not isinstance(projection, nn.Linear):
+    own = unwrapped(model)
+    is_stock = method is TransformerDecoderBase.output_layer and gives_features(own)
+    if not is_stock or not isinstance(projection, nn.Linear):
         raise ValueError(
-            f"--fused-output-layer needs a Transformer decoder whose logits are one linear layer of its "
-            f"features, which {type(getattr(model, 'module', model)).__name__} has not: drop the flag"
+            f"--fused-output-layer needs a Transformer decoder whose features the model gives, "
+            f"its logits being one linear layer of them, which {type(own).__name__} has not: drop the flag"
         )
     return projection
+
+
+def gives_features(model: nn.Module) -> bool:
+    """Whether ``model`` takes ``features_only``; a language model passes all it gets to its decoder."""
+    takes = inspect.signature(model.forward).parameters
+    return "features_only" in takes or isinstance(model, FairseqLanguageModel)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside its wrappers for several processes."""
+    while isinstance(inner := getattr(model, "module", None), nn.Module):
+        model = inner
+    return model

@@ -5,9 +5,11 @@ from el_plugins.losses.encouraging import EncouragingLoss, encouraging_loss
 from el_plugins.losses.halted_focal import SigmoidHaltedFocalLoss, sigmoid_halted_focal_loss
 from el_plugins.losses.linear import LinearEncouragingLoss, linear_encouraging_loss
 from el_plugins.losses.mirror_mse import MirrorMSELoss, mirror_mse_loss
+from el_plugins.losses.schedule import BonusSchedule
 
 __all__ = [
     "BinaryEncouragingLossWithLogits",
+    "BonusSchedule",
     "EncouragingLoss",
     "LinearEncouragingLoss",
     "MirrorMSELoss",

@@ -46,6 +46,12 @@ def check_number(
         raise ValueError(f"{name} must be a finite number {wanted}, got {value!r}")
 
 
+def check_count(name: str, value: int) -> None:
+    """Raise ValueError unless ``value`` is an integer >= 0."""
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} must be an integer >= 0, got {value!r}")
+
+
 def check_floating(name: str, value: Tensor) -> None:
     """Raise ValueError unless ``value`` is a tensor of a real floating dtype."""
     if not value.is_floating_point():

@@ -1,6 +1,7 @@
 """fairseq's own commands with the plugin, on a tiny corpus."""
 
 import json
+import math
 import shutil
 import sys
 
@@ -74,6 +75,35 @@ def test_resume_in_mid_epoch_under_the_other_name(trained, train, tmp_path):
     assert_same_weights(tmp_path / "checkpoint_2_6.pt", trained[0] / "checkpoint_2_6.pt")
 
 
+def test_resume_in_the_warm_up_of_the_bonus(train, tmp_path):
+    schedule = ["--bonus-delay-updates", 1, "--bonus-warmup-updates", 8, "--bonus-schedule", "exp"]
+    options = [*schedule, "--save-interval-updates", 3, "--max-update", 6]
+    whole, output = train(*options)
+    wanted = [math.expm1(5 * max(u - 1, 0) / 8) / math.expm1(5) for u in range(6)]
+    assert [float(x) for x in figures(output, "bonus_factor")] == pytest.approx(wanted, abs=5e-5)
+    shutil.copy(whole / "checkpoint_1_3.pt", tmp_path / "checkpoint_last.pt")
+    _, resumed = train(*options, save_dir=tmp_path)
+    assert figures(resumed, "num_updates") == ["4", "5", "6"]
+    for key in ("loss", "bonus_factor"):
+        assert figures(resumed, key) == figures(output, key)[3:]
+    assert_same_weights(tmp_path / "checkpoint_2_6.pt", whole / "checkpoint_2_6.pt")
+
+
+@pytest.mark.parametrize("fused", [[], ["--fused-output-layer"]])
+def test_before_the_delay_is_over_training_has_no_bonus(train, fused):
+    results = [
+        train("--max-update", 4, *fused, *options)
+        for options in (["--bonus", "none"], ["--bonus-delay-updates", 4], ["--bonus-delay-updates", 3])
+    ]
+    plain, delayed, bonus_at_last = [folder / "checkpoint_last.pt" for folder, _ in results]
+    assert_same_weights(delayed, plain)
+    losses = [figures(output, "loss") for _, output in results]
+    assert losses[0] == losses[1] != losses[2]
+    assert losses[0][:3] == losses[2][:3]
+    with pytest.raises(AssertionError):
+        assert_same_weights(bonus_at_last, plain)
+
+
 def test_finetune_from_a_stock_checkpoint(train):
     stock, _ = train("--max-update", 2, criterion="label_smoothed_cross_entropy")
     start = stock / "checkpoint_last.pt"
@@ -83,11 +113,12 @@ def test_finetune_from_a_stock_checkpoint(train):
 
 
 def test_two_processes_are_one_with_twice_the_batches(train):
-    options = ["--sentence-avg", "--max-update", 3, "--dropout", 0]
+    options = ["--sentence-avg", "--max-update", 3, "--dropout", 0, "--bonus-warmup-updates", 4]
     one, output = train(*options, "--update-freq", 2)
     assert figures(output, "num_updates") == ["1", "2", "3"]
     two, output = train(*options, *GLOO, launcher=two_processes(29531))
     assert "distributed_world_size': 2" in output
+    assert [float(factor) for factor in figures(output, "bonus_factor")] == [0, 0.25, 0.5]
     assert_same_weights(one / "checkpoint_last.pt", two / "checkpoint_last.pt", rtol=1e-4, atol=1e-5)
 
 

@@ -20,6 +20,7 @@ from criteria import (
 from fairseq_criterions.outputs import AsLogits, may_overwrite
 
 FUSED = "--fused-output-layer"
+MULTILINGUAL = ["--arch", "multilingual_transformer", *TINY_MODEL[2:]]
 
 
 @pytest.mark.parametrize("reduce", [True, False])
@@ -103,6 +104,14 @@ def test_two_processes_with_features(train):
         (
             [*TINY_MODEL, "--report-accuracy"],
             "--report-accuracy needs the logits that",
+        ),
+        (
+            ["--arch", "transformer_align", *TINY_MODEL[2:]],
+            "which TransformerAlignModel has not: drop the flag",
+        ),
+        (
+            ["--task", "multilingual_translation", "--lang-pairs", "de-en", *MULTILINGUAL],
+            "which FairseqEncoderDecoderModel has not: drop the flag",
         ),
     ],
 )
