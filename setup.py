@@ -84,7 +84,7 @@ setup(
     python_requires=">=3.8",
     packages=find_packages(include=["el_plugins*", "fairseq_criterions*", "detectron2_heads*"]),
     package_data={
-        "el_plugins": ["py.typed", "nmt/benchmark/*.jinja"],
+        "el_plugins": ["py.typed", "nmt/*.jinja", "nmt/benchmark/*.jinja"],
         "detectron2_heads": ["configs/*.yaml"],
     },
     install_requires=["torch>=2.2"],
@@ -101,6 +101,7 @@ setup(
         "console_scripts": [
             "el-average-checkpoints = el_plugins.checkpoints.average:main",
             "el-nmt-benchmark = el_plugins.nmt.benchmark.__main__:main",
+            "el-nmt-prepare = el_plugins.nmt.prepare:main",
             "el-score = el_plugins.nmt.score:main",
         ],
     },

@@ -1,17 +1,25 @@
-"""Human translations from the message catalogues (.po, .mo) inside PyPI packages."""
+"""Human translations from the message catalogues (.po, .mo) inside PyPI packages, ready for fairseq.
+
+``python -m el_plugins.nmt.catalogues de FOLDER``: Moses tokens, 6,000 BPE operations learned on both sides.
+"""
 
 from __future__ import annotations
 
+import argparse
 import html
+import math
+import random
 import re
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polib
 from tqdm import tqdm
 
+from el_plugins.nmt.corpora import Recipe, prepare
+from el_plugins.nmt.parallel import Splits
 from el_plugins.workflow.wheels import download_wheel
 
 # Pinned, so that everyone gets the same corpus; each wheel is only unpacked, nothing of it is installed.
@@ -28,6 +36,8 @@ PACKAGES = {
     "de": ["jupyterlab-language-pack-de-DE==4.5.post3"],
     "fr": ["jupyterlab-language-pack-fr-FR==4.5.post3"],
 }
+
+SPLIT_SEED = 20220222
 
 MARKUP = re.compile(r"<[^<>]*>|\{%.*?%\}|`+|\*\*")
 PLACEHOLDER = re.compile(
@@ -107,3 +117,44 @@ def corpus(wheels: list[Path], language: str) -> list[tuple[str, str]]:
                 seen_foreign.add(foreign.lower())
                 pairs.append((english, foreign))
     return pairs
+
+
+def split(pairs: Sequence[tuple[str, str]], language: str, held_out: int = 1000) -> Splits:
+    """``pairs`` shuffled with a fixed seed: ``held_out`` in ``test``, half as many in ``valid``.
+
+    Args:
+        pairs: (English, ``language``) sentences, none twice.
+
+    Raises:
+        ValueError: too few pairs to hold any out.
+    """
+    if len(pairs) <= 2 * held_out:
+        raise ValueError(f"{len(pairs)} pairs are too few to hold out {held_out} and {held_out // 2}")
+    shuffled = list(pairs)
+    random.Random(SPLIT_SEED).shuffle(shuffled)
+    ends = {"test": held_out, "valid": held_out + held_out // 2, "train": len(shuffled)}
+    splits, start = {}, 0
+    for part, end in ends.items():
+        english, foreign = zip(*shuffled[start:end])
+        splits[part] = {"en": list(english), language: list(foreign)}
+        start = end
+    return splits
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``python -m el_plugins.nmt.catalogues``."""
+    parser = argparse.ArgumentParser(prog="python -m el_plugins.nmt.catalogues", description=__doc__)
+    parser.add_argument("language", choices=["de", "fr"], help="translated from, to English")
+    parser.add_argument("folder", type=Path, help="made; fairseq's data are in its bin/")
+    options = parser.parse_args(arguments)
+    try:
+        wheels = download(options.folder.parent.parent / "downloads", options.language)
+        pairs = corpus(wheels, options.language)
+        recipe = Recipe(options.language, "en", max_ratio=math.inf, size=6000)
+        prepare(split(pairs, options.language), recipe, options.folder)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SystemExit(f"catalogues: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

@@ -9,6 +9,7 @@ validation, tst2010 to tst2015 as six test sets.
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import tarfile
 import zipfile
@@ -16,9 +17,8 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import sentencepiece
-
-from el_plugins.nmt.corpora import Splits, appearing, binarise, split_words, tokenise, write_lines
+from el_plugins.nmt.corpora import Recipe, prepare
+from el_plugins.nmt.parallel import Splits
 
 # Lines of the training files that are about a talk and are no sentence of it.
 ABOUT = re.compile(r"<(url|talkid|keywords|speaker|reviewer|translator|doc|/doc)\b")
@@ -34,11 +34,6 @@ DE_EN_TESTS = [
 ]
 FR_EN_VALID = "IWSLT17.TED.dev2010"
 FR_EN_TESTS = [f"IWSLT17.TED.tst{year}" for year in range(2010, 2016)]
-VALID_EVERY = 23
-MAX_TOKENS, MAX_RATIO = 175, 1.5
-MERGES = 10_000
-PIECES = 16_384
-MAX_PIECES = 250
 
 
 class Archive:
@@ -105,78 +100,41 @@ class Archive:
         return text
 
 
-def prepare_de_en(archive: Path, folder: Path) -> None:
-    """Write the German-English corpus into ``folder``."""
-    talks = Archive(archive, "de", DE_EN_TESTS)
+# Settings by pair, fairseq's own. Sentences that training and tests share stay, as they do there.
+RECIPES = {
+    "de-en": Recipe(
+        "de",
+        "en",
+        escape=True,
+        max_length=175,
+        max_ratio=1.5,
+        valid_every=23,
+        lowercase=True,
+        size=10_000,
+        joined=False,
+    ),
+    "fr-en": Recipe(
+        "fr", "en", moses=False, max_length=250, max_ratio=math.inf, subwords="sentencepiece", size=16_384
+    ),
+}
+
+
+def read_de_en(path: Path) -> Splits:
+    """Training part and the five sets as one test."""
+    talks = Archive(path, "de", DE_EN_TESTS)
     sets = [talks.set(name) for name in DE_EN_TESTS]
     test = {language: [line for one in sets for line in one[language]] for language in talks.languages}
-    tokens = tokenise({"train": talks.training(), "test": test}, escape=True)
-    pairs = [pair for pair in zip(*tokens["train"].values()) if has_fitting_lengths(*pair)]
-    parts = {
-        "train": [pair for number, pair in enumerate(pairs, start=1) if number % VALID_EVERY],
-        "valid": pairs[VALID_EVERY - 1 :: VALID_EVERY],
-        "test": list(zip(*tokens["test"].values())),
-    }
-    splits = {part: lower_case(pairs, talks.languages) for part, pairs in parts.items()}
-    # The systems write lower case, so the plain references are in lower case, too.
-    write_lines(folder / "text" / "test.en", [line.lower() for line in test["en"]])
-    binarise(split_words(splits, MERGES, folder / "codes"), "de", "en", folder, joined=False)
+    return {"train": talks.training(), "test": test}
 
 
-def has_fitting_lengths(source: str, target: str) -> bool:
-    """Whether both have 1 to :data:`MAX_TOKENS` tokens, none over :data:`MAX_RATIO` times the other's."""
-    short, long = sorted((len(source.split()), len(target.split())))
-    return short >= 1 and long <= MAX_TOKENS and long <= MAX_RATIO * short
-
-
-def lower_case(pairs: Sequence[Sequence[str]], languages: Sequence[str]) -> dict[str, list[str]]:
-    """Lines by language, in lower case.
-
-    Raises:
-        ValueError: there are none: the archive holds too little.
-    """
-    if not pairs:
-        raise ValueError(f"too few sentences of fitting lengths to hold out every {VALID_EVERY}rd")
-    return {language: [line.lower() for line in side] for language, side in zip(languages, zip(*pairs))}
-
-
-def prepare_fr_en(archive: Path, folder: Path) -> None:
-    """Write the French-English corpus into ``folder``."""
-    talks = Archive(archive, "fr", [FR_EN_VALID, *FR_EN_TESTS])
-    # fairseq numbers several test sets test, test1, test2, ...
+def read_fr_en(path: Path) -> Splits:
+    """Training part, validation part and test sets, which the recipe's scripts number as fairseq does."""
+    talks = Archive(path, "fr", [FR_EN_VALID, *FR_EN_TESTS])
     tests = {f"test{number or ''}": talks.set(name) for number, name in enumerate(FR_EN_TESTS)}
-    for subset, text in tests.items():
-        write_lines(folder / "text" / f"{subset}.en", text["en"])
-    splits = {"train": talks.training(), "valid": talks.set(FR_EN_VALID), **tests}
-    pieces = split_pieces(splits, PIECES, folder / "sentencepiece.model")
-    pairs = zip(*pieces["train"].values())
-    kept = [pair for pair in pairs if all(1 <= len(side.split()) <= MAX_PIECES for side in pair)]
-    pieces["train"] = {language: list(side) for language, side in zip(talks.languages, zip(*kept))}
-    binarise(pieces, "fr", "en", folder, joined=True)
+    return {"train": talks.training(), "valid": talks.set(FR_EN_VALID), **tests}
 
 
-def split_pieces(splits: Splits, count: int, model: Path) -> Splits:
-    """SentencePiece BPE with ``count`` pieces, fewer if the text has no more, learned on ``train``."""
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=(line for lines in splits["train"].values() for line in lines if line),
-        model_prefix=str(model.with_suffix("")),
-        vocab_size=count,
-        hard_vocab_limit=False,
-        character_coverage=1.0,
-        model_type="bpe",
-        minloglevel=1,
-    )
-    processor = sentencepiece.SentencePieceProcessor(model_file=str(model))
-    return {
-        part: {
-            language: [" ".join(line) for line in processor.encode(lines, out_type=str)]
-            for language, lines in text.items()
-        }
-        for part, text in splits.items()
-    }
-
-
-RECIPES: Mapping[str, Callable[[Path, Path], None]] = {"de-en": prepare_de_en, "fr-en": prepare_fr_en}
+READERS: Mapping[str, Callable[[Path], Splits]] = {"de-en": read_de_en, "fr-en": read_fr_en}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -184,14 +142,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m el_plugins.nmt.iwslt", description=__doc__)
     parser.add_argument("pair", choices=RECIPES)
     parser.add_argument("archive", type=Path, help="IWSLT 2014's de-en.tgz or IWSLT 2017's fr-en.tgz or .zip")
-    parser.add_argument("folder", type=Path, help="made unless it exists; fairseq's data are in its bin/")
+    parser.add_argument("folder", type=Path, help="made; fairseq's data are in its bin/")
     options = parser.parse_args(arguments)
-    if options.folder.exists():
-        print(f"{options.folder} is there")
-        return
     try:
-        with appearing(options.folder) as unfinished:
-            RECIPES[options.pair](options.archive, unfinished)
+        prepare(READERS[options.pair](options.archive), RECIPES[options.pair], options.folder)
     except (OSError, RuntimeError, ValueError) as error:
         raise SystemExit(f"iwslt: {error}") from error
 

@@ -77,7 +77,15 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=24.0,
         help="time limit of a job of SLURM, which then goes on in another (default: 24)",
     )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=1,
+        help="runs at once on a machine without a GPU, each with its share of the cores (default: 1)",
+    )
     options = parser.parse_args(arguments)
+    if options.jobs < 1:
+        parser.error(f"--jobs must be 1 or more, got {options.jobs}")
     if options.hours <= 0:
         parser.error(f"--hours must be above 0, got {options.hours:g}")
     return options
@@ -100,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run.check()
         missing = [run for run in runs if not run.result.exists()]
         print(f"{len(runs)} runs in {output}, {len(runs) - len(missing)} of them done before")
-        schedule = Schedule(options.cluster, output / "jobs", options.hours, benchmark.cluster)
+        schedule = Schedule(options.cluster, output / "jobs", options.hours, benchmark.cluster, options.jobs)
         failed = schedule.execute(runs) if missing else {}
         write_results(benchmark, runs, failed, output)
     except KeyboardInterrupt:

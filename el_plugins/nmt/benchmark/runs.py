@@ -152,9 +152,11 @@ class Run:
         if not averaged.exists():
             self._progress("averaging")
             checkpoints = self.folder / "checkpoints"
-            # A short training has fewer epochs than are to be averaged.
+            # A short training has fewer epochs than are to be averaged, and may end before its first.
             epochs = len(list(checkpoints.glob("checkpoint[0-9]*.pt")))
-            paths = last_checkpoints(checkpoints, max(1, min(self.benchmark.average, epochs)))
+            number = min(self.benchmark.average, epochs)
+            last = checkpoints / "checkpoint_last.pt"
+            paths = last_checkpoints(checkpoints, number) if number else [last]
             save_atomically(average_checkpoints(paths), averaged)
         return averaged
 

@@ -40,14 +40,17 @@ class Schedule:
     """Runs what is missing, as many runs at once as there is room for, and never stops for a failure.
 
     Args:
-        cluster: ``"local"``, one run on each GPU of this machine (one on the CPU if there is none), or
+        cluster: ``"local"``, one run on each GPU of this machine (``jobs`` on the CPU if there is none), or
             ``"slurm"``, all handed to SLURM, which queues them.
         folder: where submitit keeps its logs.
         hours: time limit of a job of SLURM; one that reaches it goes on in a new job.
         parameters: submitit's own, such as ``slurm_partition``.
+        jobs: runs at once on the CPU, which share its threads.
     """
 
-    def __init__(self, cluster: str, folder: Path, hours: float, parameters: Mapping[str, Any]):
+    def __init__(
+        self, cluster: str, folder: Path, hours: float, parameters: Mapping[str, Any], jobs: int = 1
+    ):
         # A job stopped by its time limit starts again as often as it must: every time it gets further.
         self.executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=1000)
         minutes = round(60 * hours) if cluster == "slurm" else UNLIMITED
@@ -58,7 +61,10 @@ class Schedule:
         except (AssertionError, NameError, TypeError, ValueError) as error:
             raise ValueError(f"cluster must hold submitit's parameters: {error}") from error
         gpus = visible_gpus(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-        self.free: list[int | None] | None = None if cluster == "slurm" else [*gpus] or [None]
+        self.free: list[int | None] | None = None if cluster == "slurm" else [*gpus] or [None] * jobs
+        if jobs > 1:
+            # The jobs inherit it. Unset, each would start as many threads as there are cores.
+            os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // jobs)))
         self.cluster = cluster
 
     def submit(self, run: Run) -> tuple[submitit.Job, int | None]:
