@@ -45,7 +45,7 @@ class Bonus:
 
     name: str = "log"
     log_end: float = 0.75
-    weight: float = 1.0
+    weight: float | Tensor = 1.0  # a tensor in compiled code alone, where a number is a constant
     start: float | None = None
     exponent: float = 2.0
     eps: float = 1e-5
@@ -53,7 +53,8 @@ class Bonus:
     def __post_init__(self) -> None:
         check_choice("bonus", self.name, BONUSES)
         check_number("log_end", self.log_end, low=0.0, high=1.0)
-        check_number("bonus_weight", self.weight, low=0.0)
+        if not isinstance(self.weight, Tensor):
+            check_number("bonus_weight", self.weight, low=0.0)
         check_number("bonus_exponent", self.exponent, above=0.0)
         check_number("bonus_eps", self.eps, low=0.0, below=0.5)  # only the arg-max class can reach it
         if self.start is not None:
@@ -148,7 +149,7 @@ class Bonus:
     @property
     def is_nothing(self) -> bool:
         """Whether the loss is plain cross-entropy."""
-        return self.name == "none" or self.weight == 0
+        return self.name == "none" or (not isinstance(self.weight, Tensor) and self.weight == 0)
 
     @property
     def is_log_below_half(self) -> bool:

@@ -24,7 +24,7 @@ def bonus_factor(update: int, delay: int = 0, warmup: int = 0, shape: str = "lin
 
     It is 0 up to ``delay`` and rises to 1 over the next ``warmup`` updates, at once if that is 0. With
     ``t = (update - delay) / warmup`` it is t for ``linear``, ``(1 - cos(pi t)) / 2`` for ``cosine`` and
-    ``(e^{5t} - 1) / (e^5 - 1)`` for ``exp``, as the authors' ``el_schedule``.
+    ``(e^{5t} - 1) / (e^5 - 1)`` for ``exp``: the authors' ``el_schedule``, whose ``exp`` begins at e^-5.
     """
     if update < delay:
         return 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def measure(path: str, logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.
     if path == "compiled":
         function = compiled(plain_rows.measure)
         columns = torch.arange(logits.size(1), dtype=wide, device=logits.device)
-    terms = general(terms)
+    terms = general(terms, path, like=logits)
     # Kept chunk by chunk, figures would lie between the large tensors, whose memory could not be used again.
     figures = rows.Figures(*(logits.new_empty(len(logits), 1, dtype=wide) for _ in rows.Figures._fields))
     figures = figures._replace(top_class=torch.empty_like(figures.top, dtype=torch.int64))
@@ -55,9 +56,15 @@ def measure(path: str, logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.
     return figures
 
 
-def general(terms: rows.Terms) -> rows.Terms:
-    """``terms`` without the numbers that differ by vocabulary, for each of which code would be made."""
-    return terms._replace(on_target=0.0, elsewhere=1.0 if terms.elsewhere else 0.0)
+def general(terms: rows.Terms, path: str, like: Tensor) -> rows.Terms:
+    """``terms`` without the numbers for each of which code would be made: those that differ by vocabulary,
+    and, as a tensor, the weight of the bonus, which changes at every update where it is scheduled."""
+    terms = terms._replace(on_target=0.0, elsewhere=1.0 if terms.elsewhere else 0.0)
+    if path == "compiled" and not terms.bonus.is_nothing:
+        wide = torch.promote_types(like.dtype, torch.float32)
+        weight = torch.as_tensor(terms.bonus.weight, dtype=wide, device=like.device)
+        terms = terms._replace(bonus=dataclasses.replace(terms.bonus, weight=weight))
+    return terms
 
 
 def measure_plainly(logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.Figures:
@@ -103,7 +110,7 @@ def gradient(
         guarded(triton_rows.gradient, gradient_plainly)(output, logits, kept, terms, state, upstream)
         return
     function = compiled(plain_rows.gradient) if path == "compiled" else plain_rows.gradient
-    share, terms = terms.elsewhere * upstream, general(terms)
+    share, terms = terms.elsewhere * upstream, general(terms, path, like=logits)
     for c in chunk_rows(logits, path):
         part = output[c]
         z = part if output is logits else logits[c]

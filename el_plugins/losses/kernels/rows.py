@@ -31,7 +31,7 @@ class Terms(NamedTuple):
         return self.weight is None and (self.bonus.is_log_below_half or self.bonus.is_nothing)
 
     @property
-    def bonus_below_half(self) -> float:
+    def bonus_below_half(self) -> float | Tensor:
         """The weight of ``log(1-p)`` in a plain bonus."""
         return 0.0 if self.bonus.is_nothing else self.bonus.weight
 
