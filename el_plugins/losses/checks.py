@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Collection
 
 import torch
@@ -52,17 +53,32 @@ def check_count(name: str, value: int) -> None:
         raise ValueError(f"{name} must be an integer >= 0, got {value!r}")
 
 
+def check_index(name: str, value: object) -> None:
+    """Raise ValueError unless ``value`` is an integer, which class indices can be compared to."""
+    if not isinstance(value, numbers.Integral):
+        raise ValueError(f"{name} must be an integer, got {value!r}")
+
+
 def check_floating(name: str, value: Tensor) -> None:
     """Raise ValueError unless ``value`` is a tensor of a real floating dtype."""
     if not value.is_floating_point():
         raise ValueError(f"{name} must be a floating-point tensor, got dtype {value.dtype}")
 
 
-def check_dense_binary(name: str, target: Tensor, like: Tensor) -> None:
-    """Raise ValueError unless ``target`` has the shape of ``like`` and, where readable, is 0 or 1."""
+def check_dense_target(name: str, target: Tensor, like: Tensor) -> None:
+    """Raise ValueError unless ``target`` has the shape of ``like`` and, where readable, fits a sigmoid.
+
+    That is: floating in [0, 1], else 0 or 1.
+    """
     if target.shape != like.shape:
         raise ValueError(f"{name} must have shape {tuple(like.shape)}, got {tuple(target.shape)}")
-    check_values(lambda t: (t == 0) | (t == 1), target, f"{name} must be 0 or 1")
+    wanted = "in [0, 1]" if target.is_floating_point() else "0 or 1"
+    check_values(in_unit_interval, target, f"{name} must be {wanted}")
+
+
+def in_unit_interval(target: Tensor) -> Tensor:
+    """Which elements of ``target`` are in [0, 1] if it is floating, else 0 or 1."""
+    return (target >= 0) & (target <= 1) if target.is_floating_point() else (target == 0) | (target == 1)
 
 
 def class_layout(input: Tensor, target: Tensor, *, soft: bool = False) -> int:
@@ -159,3 +175,8 @@ def reduce(loss: Tensor, reduction: str, count: Tensor | int | None = None) -> T
     if isinstance(count, int):
         return total / max(count, 1)
     return total / count.masked_fill(count == 0, 1)
+
+
+def shape_text(value: Tensor | None) -> str:
+    """A tensor for ``repr`` of a module: its shape, of which no value need be read."""
+    return "None" if value is None else f"tensor of shape {tuple(value.shape)}"

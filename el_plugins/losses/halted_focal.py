@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from el_plugins.losses.checks import (
     REDUCTIONS,
     check_choice,
-    check_dense_binary,
+    check_dense_target,
     check_floating,
     check_number,
     check_values,
-    keep_nonfinite,
     reduce,
-    single_precision,
 )
+from el_plugins.losses.focal_formula import focal_losses
 from el_plugins.losses.kernels import paths
-from el_plugins.losses.kernels.focal_function import Focal, FocalLoss, halting_shift
+from el_plugins.losses.kernels.focal_function import FocalLoss
+from el_plugins.losses.kernels.plain_focal import Focal
 
 HALTS = ("foreground", "both", "authors")
 
@@ -52,11 +49,26 @@ def sigmoid_halted_focal_loss(
     - ``authors``: every element with p > phi whatever its label, as the released code ran for
       Table 10; misclassified background gets cross-entropy shifted to meet focal loss at p = phi.
 
+    A soft target in (0, 1), of label smoothing, mixup or distillation, is the probability of the label 1, and
+    the loss its expectation,
+
+    .. math:: L(t) = t \, L(1) + (1-t) \, L(0),
+
+    each with its own alpha, p_t and boundary. Others read a soft target in other ways:
+
+    - torchvision's and fvcore's focal loss puts t into p_t and alpha_t, so that at t = 1/2 the factor
+      (1-p_t)^gamma is 2^-gamma for every p.
+    - Quality focal loss has the factor \|t-p\|^gamma and is least at p = t. The mixture for
+      gamma > 0 is least elsewhere, since focal loss, halted or not, is no proper scoring rule.
+    - Varifocal loss is, for t > 0, t times the mixture with ``gamma=0, alpha=-1, halt_threshold=1``; for
+      t = 0 it is this loss of background, its alpha being 1 - alpha here.
+
     Args:
         inputs: logits, floating, any shape; for class indices (..., K). fp16 and bf16 are computed
             in fp32.
-        targets: 0 or 1 in the shape of ``inputs``, or integer class indices in its shape without the
-            last dimension: 0 to K-1 an object, K background, negative ignored (exactly 0).
+        targets: in the shape of ``inputs``, floating from 0 to 1, or 0 or 1 in another dtype; or integer
+            class indices in its shape without the last dimension: 0 to K-1 an object, K background,
+            negative ignored (exactly 0).
         alpha: weight of t = 1, in [0, 1]; negative for no weighting.
         gamma: focusing exponent >= 0.
         reduction: ``none``, ``mean`` (over the elements not ignored; 0 when there are none) or
@@ -65,92 +77,63 @@ def sigmoid_halted_focal_loss(
         halt_threshold: phi in (0, 1]; 1 halts nothing: plain focal loss.
 
     Returns:
-        float32 (float64 for float64 input): a scalar, or the shape of ``inputs``.
+        float32 (float64 for float64 input): a scalar, or the shape of ``inputs``. Differentiable once; for
+        second derivatives compute it inside ``with el_plugins.losses.kernels.use("formula")``. ``targets``
+        that require a gradient take the formula, which has one for them.
 
     Raises:
         ValueError: an argument is out of range or of the wrong shape or dtype. Target values are
-            checked on CPU in eager mode only.
+            checked on CPU in eager mode only; elsewhere one out of range makes its element, or the row of
+            its class index, NaN in loss and gradient.
     """
     check_focal_options(alpha, gamma, reduction, halt, halt_threshold)
     check_floating("inputs", inputs)
-    is_classes = targets.dim() == inputs.dim() - 1
-    if is_classes:
-        check_class_indices(targets, inputs)
-        count: Tensor | int = (targets >= 0).sum() * inputs.size(-1)
+    count: Tensor | int = inputs.numel()
+    if targets.dim() == inputs.dim() - 1:
+        targets = class_indices(targets, inputs)
+        count = (targets >= 0).sum() * inputs.size(-1)
     else:
-        check_dense_binary("targets", targets, inputs)
-        count = inputs.numel()
+        check_dense_target("targets", targets, inputs)
     settings = Focal(alpha, gamma, halt, halt_threshold)
-    path = paths.chosen(inputs)
+    path = (
+        "formula" if targets.requires_grad else paths.chosen(inputs)
+    )  # the kernels have no slope by targets
     if path == "formula":
-        loss = focal_formula(inputs, targets, settings)
-    else:
-        classes = inputs.size(-1) if inputs.dim() else 1
-        rows = targets.numel() // (1 if is_classes else max(classes, 1))
-        flat = targets.reshape(rows, 1 if is_classes else classes)
-        summed = reduction != "none"
-        loss = FocalLoss.apply(inputs.reshape(rows, classes), flat, is_classes, settings, path, summed)
-        loss = loss if summed else loss.view(inputs.shape)
-    return reduce(loss, reduction, count)
+        return reduce(focal_losses(inputs, targets, settings), reduction, count)
+    x, flat = as_rows(inputs, targets)
+    loss = FocalLoss.apply(x, flat, settings, path, reduction != "none")
+    return loss.view(inputs.shape) if reduction == "none" else reduce(loss, reduction, count)
 
 
-def focal_formula(inputs: Tensor, targets: Tensor, settings: Focal) -> Tensor:
-    """Loss of each element by differentiable torch operations, for checked arguments: the kernels' oracle."""
-    x = single_precision(inputs)
-    if targets.dim() == inputs.dim():
-        return keep_nonfinite(focal_elements(x, targets.bool(), *settings), x.isfinite())
-    kept = targets.unsqueeze(-1) >= 0
-    x = x.masked_fill(~kept, 0)
-    positive = targets.unsqueeze(-1) == torch.arange(x.size(-1), device=x.device)
-    loss = keep_nonfinite(focal_elements(x, positive, *settings), x.isfinite())
-    return loss.masked_fill(~kept, 0)
+def class_indices(targets: Tensor, inputs: Tensor) -> Tensor:
+    """Checked class indices for ``inputs``, int32 or int64: narrower ones wrap what they are compared with.
 
-
-def focal_elements(
-    x: Tensor, positive: Tensor, alpha: float, gamma: float, halt: str, halt_threshold: float
-) -> Tensor:
-    """Loss of each element, by differentiable torch operations.
-
-    Args:
-        x: logits, float32 or float64, any shape.
-        positive: bool, the shape of ``x``: t = 1.
-        alpha, gamma, halt, halt_threshold: as in :func:`sigmoid_halted_focal_loss`.
-
-    Returns:
-        The shape and dtype of ``x``.
+    Raises:
+        ValueError: not an integer dtype, or the wrong shape, or, where values are read, an index above K.
     """
-    signed = torch.where(positive, x, -x)  # logit of p_t
-    log_p = F.logsigmoid(signed)
-    # (1-p_t)**gamma through its logarithm: a pow has an infinite slope at 0 for gamma < 1.
-    loss = -(gamma * F.logsigmoid(-signed)).exp() * log_p
-    if halt_threshold < 1:
-        boundary = math.log(halt_threshold) - math.log1p(-halt_threshold)
-        confident = signed if halt == "both" else x
-        halted = confident > boundary
-        shift = halting_shift(halt_threshold, gamma) * torch.ones_like(x)
-        if halt == "foreground":
-            halted = halted & positive
-        elif halt == "authors":
-            shift = torch.where(positive, shift, halting_shift(1 - halt_threshold, gamma))
-        loss = torch.where(halted, -(log_p + shift), loss)
-    if alpha >= 0:
-        loss = loss * torch.where(positive, torch.tensor(alpha, dtype=x.dtype, device=x.device), 1 - alpha)
-    return loss
-
-
-def check_class_indices(targets: Tensor, inputs: Tensor) -> None:
-    """Raise ValueError unless ``targets`` are class indices for ``inputs``."""
     if targets.is_floating_point() or targets.dtype == torch.bool or targets.shape != inputs.shape[:-1]:
         raise ValueError(
-            f"targets must be integer class indices of shape {tuple(inputs.shape[:-1])} or 0/1 of shape "
-            f"{tuple(inputs.shape)}, got {targets.dtype} of shape {tuple(targets.shape)}"
+            f"targets must be integer class indices of shape {tuple(inputs.shape[:-1])} or from 0 to 1 of "
+            f"shape {tuple(inputs.shape)}, got {targets.dtype} of shape {tuple(targets.shape)}"
         )
+    if targets.dtype not in (torch.int32, torch.int64):
+        targets = targets.int() if targets.element_size() < 4 else targets.long()
     classes = inputs.size(-1)
     check_values(
         lambda t: t <= classes,
         targets,
         f"targets must be class indices below {classes}, {classes} for background or negative for ignored",
     )
+    return targets
+
+
+def as_rows(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """``inputs`` as (n, K), and ``targets`` as (n) class indices or, if they are dense, (n, K)."""
+    classes = inputs.size(-1) if inputs.dim() else 1
+    if targets.dim() < inputs.dim():
+        return inputs.reshape(targets.numel(), classes), targets.reshape(-1)
+    shape = (inputs.numel() // max(classes, 1), classes)
+    return inputs.reshape(shape), targets.reshape(shape)
 
 
 def check_focal_options(alpha: float, gamma: float, reduction: str, halt: str, halt_threshold: float) -> None:
@@ -190,7 +173,7 @@ class SigmoidHaltedFocalLoss(nn.Module):
         )
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Loss of ``inputs`` against 0/1 or class-index ``targets``."""
+        """Loss of ``inputs`` against dense or class-index ``targets``."""
         return sigmoid_halted_focal_loss(
             inputs,
             targets,

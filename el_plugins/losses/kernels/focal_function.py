@@ -1,138 +1,170 @@
-"""Halted focal loss and its gradient in one pass, some elements at a time."""
+"""Halted focal loss as one autograd node: some elements at a time forward, and again backward."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_legacy_batchedtensor
 
-from el_plugins.losses.checks import single_precision
-from el_plugins.losses.kernels.paths import chunk_rows, compiled, guarded, refuse_second_order
-
-
-class Focal(NamedTuple):
-    """The settings of :func:`el_plugins.losses.sigmoid_halted_focal_loss`."""
-
-    alpha: float
-    gamma: float
-    halt: str
-    halt_threshold: float
+from el_plugins.losses.kernels import plain_focal
+from el_plugins.losses.kernels.paths import chunk_rows, compiled, guarded
+from el_plugins.losses.kernels.plain_focal import Focal
 
 
-def class_terms(gradient: Tensor, x: Tensor, label: Tensor, settings: Focal, summed: bool) -> Tensor:
-    """Losses, or their sum, of logits ``x`` (n, K) against class indices ``label`` (n, 1).
+def find_losses(path: str, x: Tensor, target: Tensor, settings: Focal, summed: bool) -> Tensor:
+    """Losses (n, K), or their sum, of logits (n, K) by ``path``, in float32 or float64.
 
-    K is background; a row with a negative label is exactly 0. Writes the gradients into ``gradient`` (n, K).
+    ``target`` is (n) class indices, or (n, K) of bool, integers 0 and 1, or floating in [0, 1].
     """
-    positive = label == torch.arange(x.size(1), device=x.device)
-    kept = label >= 0
-    losses, slopes = elements(single_precision(x).masked_fill(~kept, 0), positive, settings)
-    gradient.copy_(slopes.masked_fill(~kept, 0))
-    losses = losses.masked_fill(~kept, 0)
-    return losses.sum() if summed else losses
-
-
-def dense_terms(gradient: Tensor, x: Tensor, target: Tensor, settings: Focal, summed: bool) -> Tensor:
-    """:func:`class_terms` against ``target`` of 0 and 1 in the shape of ``x``."""
-    losses, slopes = elements(single_precision(x), target.bool(), settings)
-    gradient.copy_(slopes)
-    return losses.sum() if summed else losses
-
-
-def elements(x: Tensor, positive: Tensor, settings: Focal) -> tuple[Tensor, Tensor]:
-    """Loss of each element and its derivative by the logit, NaN where the logit is not finite."""
-    alpha, gamma, halt, phi = settings
-    signed = torch.where(positive, x, -x)  # logit of p_t
-    small = (-signed.abs()).exp()
-    log_p = signed.clamp(max=0) - small.log1p()
-    large = 1 / (1 + small)
-    small = small * large
-    right = signed >= 0
-    p, rest = torch.where(right, large, small), torch.where(right, small, large)
-    # Through the logarithm where gamma is broken: a pow has an infinite slope at 0 for gamma < 1.
-    focus = rest**gamma if gamma in (0, 1, 2) else (gamma * (log_p - signed)).exp()
-    loss = -focus * log_p
-    slope = focus * (gamma * p * log_p - rest)
-    if phi < 1:
-        boundary = math.log(phi) - math.log1p(-phi)
-        halted = (signed if halt == "both" else x) > boundary
-        if halt == "foreground":
-            halted = halted & positive
-        shift: Tensor | float = halting_shift(phi, gamma)
-        if halt == "authors":
-            shift = choose(positive, halting_shift(phi, gamma), halting_shift(1 - phi, gamma), x.dtype)
-        loss = torch.where(halted, -(log_p + shift), loss)
-        slope = torch.where(halted, -rest, slope)
-    sign = choose(positive, 1.0, -1.0, x.dtype) if alpha < 0 else choose(positive, alpha, alpha - 1, x.dtype)
-    sign = sign + (x - x)  # NaN for a logit that is not finite
-    return loss * sign.abs(), slope * sign
-
-
-def halting_shift(p_t: float, gamma: float) -> float:
-    """Cross-entropy minus focal loss at ``p_t`` in (0, 1): the constant b of Eq. 11 at phi = p_t."""
-    return ((1 - p_t) ** gamma - 1) * math.log(p_t)
-
-
-def choose(condition: Tensor, yes: float, no: float, dtype: torch.dtype) -> Tensor:
-    """``yes`` or ``no`` by ``condition``, in ``dtype`` without a detour through another."""
-    return torch.where(condition, torch.tensor(yes, dtype=dtype, device=condition.device), no)
-
-
-def find_terms(
-    path: str, x: Tensor, target: Tensor, is_classes: bool, settings: Focal, summed: bool
-) -> tuple[Tensor, Tensor]:
-    """Losses, or their sum, and gradients of all rows by ``path``, both in float32 or float64."""
-    if path == "triton" and is_classes and x.dtype != torch.float64:
+    if path == "triton" and has_triton(x, target):
         from el_plugins.losses.kernels import triton_focal  # not everyone has Triton
 
-        return guarded(triton_focal.class_terms, plain_class_terms)(x, target, settings, summed)
-    function = class_terms if is_classes else dense_terms
+        return guarded(triton_focal.losses, plain_losses)(x, target, settings, summed)
+    function = plain_focal.class_losses if target.dim() == 1 else plain_focal.dense_losses
     if path in ("compiled", "triton"):
         function = compiled(function)
-    gradient = torch.empty_like(x, dtype=torch.promote_types(x.dtype, torch.float32))
     chunks = chunk_rows(x, path)
     # What is kept has its place before the first chunk: kept between the chunks' own it would scatter them.
-    losses = gradient.new_empty(len(chunks)) if summed else torch.empty_like(gradient)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    losses = x.new_empty(len(chunks) if summed else x.shape, dtype=wide)
     for number, part in enumerate(chunks):
         place = losses[number] if summed else losses[part]
-        place.copy_(function(gradient[part], x[part], target[part], settings, summed))
-    return losses.sum() if summed else losses, gradient
+        place.copy_(function(x[part], target[part], settings, summed))
+    return losses.sum() if summed else losses
 
 
-def plain_class_terms(x: Tensor, label: Tensor, settings: Focal, summed: bool) -> tuple[Tensor, Tensor]:
-    """:func:`class_terms` of all rows by plain operations."""
-    return find_terms("chunks", x, label, True, settings, summed)
+def find_gradient(path: str, x: Tensor, grad_output: Tensor, target: Tensor, settings: Focal) -> Tensor:
+    """Gradient of :func:`find_losses` times ``grad_output``, a scalar or (n, K), in the dtype of ``x``."""
+    if path == "triton" and has_triton(x, target):
+        from el_plugins.losses.kernels import triton_focal
+
+        return guarded(triton_focal.gradient, plain_gradient)(x, grad_output, target, settings)
+    function = plain_focal.class_gradient if target.dim() == 1 else plain_focal.dense_gradient
+    if path in ("compiled", "triton"):
+        function = compiled(function)
+    gradient = torch.empty_like(x)
+    grad_output = grad_output.expand(x.shape)
+    for part in chunk_rows(x, path):
+        function(gradient[part], x[part], grad_output[part], target[part], settings)
+    return gradient
+
+
+def has_triton(x: Tensor, target: Tensor) -> bool:
+    """Whether the Triton kernel knows the case: class indices, and not double precision."""
+    return target.dim() == 1 and x.dtype != torch.float64
+
+
+def plain_losses(*arguments: Any) -> Tensor:
+    """:func:`find_losses` by plain operations."""
+    return find_losses("chunks", *arguments)
+
+
+def plain_gradient(*arguments: Any) -> Tensor:
+    """:func:`find_gradient` by plain operations."""
+    return find_gradient("chunks", *arguments)
 
 
 class FocalLoss(torch.autograd.Function):
-    """Sum, or each element, of halted focal loss; keeps one gradient and nothing else for backward.
+    """Sum, or each element, of halted focal loss of (n, K) logits: float32 or float64.
 
-    Backward scales that gradient where it stands and hands it out, rounded once: before it is scaled, fp16
-    would lose what loss scaling is there to keep. A second one raises RuntimeError.
+    Keeps logits and targets alone; backward makes the gradient from them, as often as it is asked.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, target: Tensor, is_classes: bool, settings: Focal, path: str, summed: bool
-    ) -> Tensor:
-        """float32 or float64 scalar, or (n, K), of logits (n, K).
-
-        ``target`` is (n, 1) class indices if ``is_classes``, else (n, K) of 0 and 1.
-        """
-        losses, ctx.gradient = find_terms(path, x.detach(), target, is_classes, settings, summed)
-        ctx.dtype = x.dtype
-        return losses
+    def forward(x: Tensor, target: Tensor, settings: Focal, path: str, summed: bool) -> Tensor:
+        """:func:`find_losses`."""
+        return find_losses(path, x.detach(), target, settings, summed)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what backward and the forward mode need."""
+        x, target, ctx.settings, ctx.path, ctx.summed = inputs
+        ctx.save_for_backward(x, target)
+        ctx.save_for_forward(x, target)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """The logits' gradient in their dtype."""
-        refuse_second_order()
-        gradient, ctx.gradient = ctx.gradient, None
-        if gradient is None:
-            raise RuntimeError(
-                "halted focal loss has handed out its one gradient: a second backward through it needs "
-                "el_plugins.losses.kernels.use('formula') around the loss"
-            )
-        return gradient.mul_(upstream).to(ctx.dtype), None, None, None, None, None
+        x, target = ctx.saved_tensors
+        if is_legacy_batchedtensor(grad_output):  # is_grads_batched=True: a vmap that asks for no rule
+            gradient = (slopes(x, target, ctx.settings, ctx.path) * grad_output).to(x.dtype)
+        else:
+            gradient = FocalGradient.apply(x, grad_output, target, ctx.settings, ctx.path)
+        return gradient, None, None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        """The losses' derivative along ``tangent``, (n, K)."""
+        x, target = ctx.saved_tensors
+        product = slopes(x, target, ctx.settings, ctx.path) * tangent
+        return product.sum() if ctx.summed else product
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: tuple[Any, ...],
+        x: Tensor,
+        target: Tensor,
+        settings: Focal,
+        path: str,
+        summed: bool,
+    ) -> tuple[Tensor, int]:
+        """The losses of a batch of ``x``, or ``target``, or both: its rows together."""
+        x, target = (batch_first(*pair, info.batch_size) for pair in ((x, in_dims[0]), (target, in_dims[1])))
+        losses = FocalLoss.apply(x.flatten(0, 1), target.flatten(0, 1), settings, path, False).view(x.shape)
+        return (losses.sum(dim=(1, 2)) if summed else losses), 0
+
+
+class FocalGradient(torch.autograd.Function):
+    """The gradient of :class:`FocalLoss`; itself without one."""
+
+    @staticmethod
+    def forward(x: Tensor, grad_output: Tensor, target: Tensor, settings: Focal, path: str) -> Tensor:
+        """:func:`find_gradient`."""
+        return find_gradient(path, x.detach(), grad_output.detach(), target, settings)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep nothing."""
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> None:
+        """Raise RuntimeError."""
+        raise RuntimeError(
+            "this loss is differentiable once: for second derivatives (create_graph=True) compute it inside "
+            "\"with el_plugins.losses.kernels.use('formula')\""
+        )
+
+    jvp = backward
+
+    @staticmethod
+    def vmap(
+        info: Any,
+        in_dims: tuple[Any, ...],
+        x: Tensor,
+        grad_output: Tensor,
+        target: Tensor,
+        settings: Focal,
+        path: str,
+    ) -> tuple[Tensor, int]:
+        """The gradients of a batch: its rows together."""
+        tensors = zip((x, grad_output, target), in_dims)
+        x, grad_output, target = (batch_first(value, dim, info.batch_size) for value, dim in tensors)
+        if grad_output.dim() == 1:
+            grad_output = grad_output.view(-1, 1, 1)
+        grad_output = grad_output.expand(x.shape).flatten(0, 1)
+        gradient = FocalGradient.apply(x.flatten(0, 1), grad_output, target.flatten(0, 1), settings, path)
+        return gradient.view(x.shape), 0
+
+
+def slopes(x: Tensor, target: Tensor, settings: Focal, path: str) -> Tensor:
+    """Derivative of each element's loss by its logit, (n, K), in float32 or float64."""
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    return FocalGradient.apply(wide, wide.new_ones(()), target, settings, path)
+
+
+def batch_first(value: Tensor, dim: int | None, size: int) -> Tensor:
+    """``value`` with its batch dimension ``dim`` first, or repeated ``size`` times where it has none."""
+    return value.expand(size, *value.shape) if dim is None else value.movedim(dim, 0)
