@@ -38,7 +38,7 @@ $(CLASSIC)/.installed: setup.py
 	touch $@
 
 demo: $(VENV)/.installed
-	$(VENV)/bin/el-nmt-benchmark examples/demo$(if $(filter fr,$(SOURCE)),_fr).yaml --output demo/$(SOURCE)-en
+	$(VENV)/bin/el-nmt-benchmark examples/demo$(if $(filter fr,$(SOURCE)),_fr).yaml --output demo/$(SOURCE)-en --jobs 2
 
 demo-detection: $(VENV)/.installed
 	$(VENV)/bin/python -m el_plugins.detection.demo --data $(DATA)

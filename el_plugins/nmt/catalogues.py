@@ -18,8 +18,9 @@ from pathlib import Path
 import polib
 from tqdm import tqdm
 
-from el_plugins.nmt.corpora import Recipe, prepare
+from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits
+from el_plugins.nmt.recipe import Recipe
 from el_plugins.workflow.wheels import download_wheel
 
 # Pinned, so that everyone gets the same corpus; each wheel is only unpacked, nothing of it is installed.

@@ -7,16 +7,17 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import jinja2
-from sacremoses import MosesTokenizer
-from tqdm import tqdm
 
+from el_plugins.nmt.cleaning import fitting, hold_out, lower, tokenise
 from el_plugins.nmt.parallel import Splits
+from el_plugins.nmt.recipe import Recipe
 from el_plugins.nmt.subwords import split_pieces, split_words
 from el_plugins.workflow.commands import run
+from el_plugins.workflow.locks import locked
 from el_plugins.workflow.results import check_settings, write_text
 
 NAME = re.compile(r"[\w-]+")
@@ -26,53 +27,6 @@ TEMPLATES = jinja2.Environment(
     keep_trailing_newline=True,
     trim_blocks=True,
 )
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What is made of the text, in this order.
-
-    Args:
-        moses: Moses tokens, by each language's rules; else the text's own words.
-        escape: write &, <, >, |, quotes and brackets as entities, as Moses' own script does.
-        max_length: tokens of the longer side of a training pair; of SentencePiece's pieces where it splits.
-        max_ratio: of the lengths of a training pair's sides.
-        valid_every: hold out every so many of these pairs as ``valid``, where the text has no such part.
-        lowercase: of tokens and plain references alike.
-        subwords: ``"bpe"`` or ``"sentencepiece"``.
-        size: BPE operations, or SentencePiece's pieces.
-        separate: subwords learned for each language by itself.
-        joined: one dictionary for both languages, which sharing all embeddings needs.
-    """
-
-    source: str
-    target: str
-    moses: bool = True
-    escape: bool = False
-    max_length: int = 250
-    max_ratio: float = 2.5
-    valid_every: int | None = None
-    lowercase: bool = False
-    subwords: str = "bpe"
-    size: int = 10_000
-    separate: bool = False
-    joined: bool = True
-
-    def __post_init__(self) -> None:
-        for what, number in (("max_length", self.max_length), ("size", self.size)):
-            if number < 1:
-                raise ValueError(f"{what} must be 1 or more, got {number}")
-        if not self.max_ratio >= 1:
-            raise ValueError(f"max_ratio must be 1 or more, got {self.max_ratio:g}")
-        if self.source == self.target:
-            raise ValueError(f"source and target must be two languages, got {self.source} for both")
-        if self.separate and self.joined:
-            raise ValueError("separate subwords have no joined dictionary")
-
-    def fits(self, source: str, target: str) -> bool:
-        """Whether a training pair, in tokens, has sides that are not empty and of fitting lengths."""
-        short, long = sorted((len(source.split()), len(target.split())))
-        return short >= 1 and long <= self.max_length and long <= self.max_ratio * short
 
 
 def prepare(splits: Splits, recipe: Recipe, folder: Path) -> None:
@@ -95,17 +49,19 @@ def prepare(splits: Splits, recipe: Recipe, folder: Path) -> None:
             raise ValueError(f"names of test sets and languages are letters, digits, - and _, got {name!r}")
     if "," in str(folder):
         raise ValueError(f"fairseq-preprocess takes a comma for the end of a name, got {folder}")
+    folder.parent.mkdir(parents=True, exist_ok=True)
     settings = {**asdict(recipe), "text": {part: digest(text) for part, text in splits.items()}}
-    if folder.exists():
-        if not (folder / "settings.json").exists():
+    with locked(folder.with_name(folder.name + ".lock")) as lock:
+        if not folder.exists():
+            with appearing(folder) as unfinished:
+                make(splits, recipe, unfinished, lock)
+                check_settings(settings, unfinished)
+            print(f"made {folder}; edit {folder / 'benchmark.yaml'} and hand it to el-nmt-benchmark")
+        elif (folder / "settings.json").exists():
+            check_settings(settings, folder)
+            print(f"{folder} is there, made from the same text with the same settings: nothing to do")
+        else:
             raise ValueError(f"{folder} exists and was not made by el-nmt-prepare: take another folder")
-        check_settings(settings, folder)
-        print(f"{folder} is there already, made with the same settings from the same text: nothing to do")
-        return
-    with appearing(folder) as unfinished:
-        make(splits, recipe, unfinished)
-        check_settings(settings, unfinished)
-    print(f"made {folder}; edit {folder / 'benchmark.yaml'} and hand it to el-nmt-benchmark")
 
 
 def digest(text: dict[str, list[str]]) -> str:
@@ -126,8 +82,8 @@ def appearing(folder: Path) -> Iterator[Path]:
     unfinished.rename(folder)
 
 
-def make(splits: Splits, recipe: Recipe, folder: Path) -> None:
-    """Everything of :func:`prepare` but its checks."""
+def make(splits: Splits, recipe: Recipe, folder: Path, lock: int) -> None:
+    """Everything of :func:`prepare` but its checks; who holds the descriptor ``lock`` still writes here."""
     pieces = recipe.subwords == "sentencepiece"
     tokens = tokenise(splits, escape=recipe.escape) if recipe.moses else dict(splits)
     if not pieces:
@@ -145,62 +101,8 @@ def make(splits: Splits, recipe: Recipe, folder: Path) -> None:
         words["train"] = fitting(words["train"], recipe)
     else:
         words = split_words(tokens, recipe.size, folder / "codes", separate=recipe.separate)
-    binarise(words, recipe, folder)
+    binarise(words, recipe, folder, lock)
     write_settings(recipe, [part for part in tokens if part not in ("train", "valid")], folder)
-
-
-def tokenise(splits: Splits, *, escape: bool) -> Splits:
-    """Moses tokens, by each language's rules."""
-    tokenizers = {language: MosesTokenizer(lang=language) for text in splits.values() for language in text}
-    return {
-        part: {
-            language: [
-                tokenizers[language].tokenize(line, return_str=True, escape=escape)
-                for line in tqdm(lines, desc=f"tokenising {part}.{language}", unit="sentence")
-            ]
-            for language, lines in text.items()
-        }
-        for part, text in splits.items()
-    }
-
-
-def fitting(text: dict[str, list[str]], recipe: Recipe) -> dict[str, list[str]]:
-    """The pairs that fit; how many do not is printed.
-
-    Raises:
-        ValueError: none is left.
-    """
-    pairs = list(zip(*text.values()))
-    chosen = [pair for pair in pairs if recipe.fits(*pair)]
-    if not chosen:
-        raise ValueError(
-            f"none of {len(pairs)} training pairs has 1 to {recipe.max_length} tokens on both sides and a "
-            f"ratio of lengths up to {recipe.max_ratio:g}"
-        )
-    if len(chosen) < len(pairs):
-        print(f"{len(pairs) - len(chosen)} of {len(pairs)} training pairs left out for their lengths")
-    return {language: list(side) for language, side in zip(text, zip(*chosen))}
-
-
-def hold_out(text: dict[str, list[str]], every: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """The pairs but every so many, and those.
-
-    Raises:
-        ValueError: there are too few to hold any out.
-    """
-    held_out = {language: lines[every - 1 :: every] for language, lines in text.items()}
-    if not all(held_out.values()):
-        raise ValueError(f"too few sentences of fitting lengths to hold out one of {every}")
-    rest = {lang: [x for n, x in enumerate(lines, start=1) if n % every] for lang, lines in text.items()}
-    return rest, held_out
-
-
-def lower(splits: Splits) -> Splits:
-    """All text in lower case."""
-    return {
-        part: {language: [line.lower() for line in lines] for language, lines in text.items()}
-        for part, text in splits.items()
-    }
 
 
 def write_part(folder: Path, part: str, text: dict[str, list[str]]) -> None:
@@ -215,7 +117,7 @@ def write_lines(path: Path, lines: Sequence[str]) -> None:
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
-def binarise(splits: Splits, recipe: Recipe, folder: Path) -> None:
+def binarise(splits: Splits, recipe: Recipe, folder: Path, lock: int) -> None:
     """Write ``folder/subwords`` and, by fairseq-preprocess, ``folder/bin`` with test sets by their names."""
     subwords, numbered, named = folder / "subwords", folder / "bin.unfinished", folder / "bin"
     for part, text in splits.items():
@@ -226,7 +128,7 @@ def binarise(splits: Splits, recipe: Recipe, folder: Path) -> None:
     command += ["--joined-dictionary"] if recipe.joined else []
     command += ["--trainpref", subwords / "train", "--validpref", subwords / "valid"]
     command += ["--testpref", ",".join(str(subwords / part) for part in tests)] if tests else []
-    run(command, folder / "preprocess.log")
+    run(command, folder / "preprocess.log", pass_fds=(lock,))
     # fairseq numbers several test sets: test, test1, test2, ...
     names = {f"test{number or ''}": name for number, name in enumerate(tests)}
     named.mkdir()

@@ -17,8 +17,9 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from el_plugins.nmt.corpora import Recipe, prepare
+from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits
+from el_plugins.nmt.recipe import Recipe
 
 # Lines of the training files that are about a talk and are no sentence of it.
 ABOUT = re.compile(r"<(url|talkid|keywords|speaker|reviewer|translator|doc|/doc)\b")

@@ -12,8 +12,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from el_plugins.nmt.corpora import Recipe, prepare
+from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits, check_sides, describe_shared, read_pairs
+from el_plugins.nmt.recipe import SUBWORDS, Recipe
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -38,7 +39,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--lowercase", action="store_true", help="all text in lower case, references too")
     parser.add_argument(
         "--subwords",
-        choices=["bpe", "sentencepiece"],
+        choices=SUBWORDS,
         default="bpe",
         help="subword-nmt's BPE, or SentencePiece's (default: %(default)s)",
     )

@@ -41,6 +41,7 @@ def run(
     """Run ``command``, its output and errors to ``log``, each line also to ``watch``.
 
     The command's Python writes line by line, so that its two streams do not cut into each other's lines.
+    Paths below the current folder are logged relative to it, for a log to say the same on every machine.
     It is ended when this process is interrupted.
 
     Args:
@@ -53,7 +54,8 @@ def run(
     """
     words = [find_command(str(command[0])), *map(str, command[1:])]
     with log.open("a" if append else "w", encoding="utf-8") as file:
-        file.write(f"$ {shlex.join(words)}\n")
+        here = f"{Path.cwd()}/"
+        file.write(f"$ {shlex.join(words)}\n".replace(here, ""))
         with subprocess.Popen(
             words,
             stdout=subprocess.PIPE,
@@ -66,7 +68,7 @@ def run(
             assert process.stdout is not None  # for mypy: PIPE was asked for
             try:
                 for line in process.stdout:
-                    file.write(line)
+                    file.write(line.replace(here, ""))
                     file.flush()
                     if watch:
                         watch(line)

@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("sentencepiece")
 
-from el_plugins.nmt.iwslt import Archive, has_fitting_lengths, lower_case
+from el_plugins.nmt.iwslt import Archive
 
 NAMES = ["SET"]
 
@@ -38,24 +38,3 @@ def test_a_missing_line_is_noticed(tmp_path):
 def test_typographic_apostrophes_of_sets(tmp_path):
     found = archive(tmp_path, ["E"], ["O"], '<seg id="1"> it\u2019s </seg>\n<seg id="2">so</seg>').set("SET")
     assert found["en"] == ["it's", "so"]
-
-
-@pytest.mark.parametrize(
-    ("source", "target", "fits"),
-    [
-        (2, 3, True),
-        (2, 4, False),
-        (3, 2, True),
-        (1, 0, False),
-        (0, 0, False),
-        (175, 175, True),
-        (176, 170, False),
-    ],
-)
-def test_lengths(source, target, fits):
-    assert has_fitting_lengths("w " * source, "w " * target) is fits
-
-
-def test_too_little_to_hold_out():
-    with pytest.raises(ValueError, match="every 23rd"):
-        lower_case([], ["de", "en"])

@@ -23,6 +23,12 @@ from el_plugins.nmt.benchmark.settings import Benchmark, read_settings
 from el_plugins.nmt.benchmark.summary import summarise
 from el_plugins.workflow.results import aligned, write_text
 
+ONE_SEED = (
+    "One seed tells whether these very models differ on this test set: see the paired tests in the report. It "
+    "cannot tell the losses apart, for with another seed the difference may well turn round. For that add "
+    "seeds to the file and start it again."
+)
+
 
 def prepare(benchmark: Benchmark, folder: Path) -> None:
     """Make the corpus with its own command, run in ``folder``, unless it is there.
@@ -55,6 +61,8 @@ def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, s
     for system, verdict, why in tables.verdicts(summary):
         print(f"{system}: {verdict}. {why}.")
     print(f"\nwrote {output / 'report.html'}, report.md and results.jsonl")
+    if len(benchmark.seeds) == 1 and len(benchmark.systems) > 1:
+        print(ONE_SEED)
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -1,10 +1,14 @@
 """Which GPUs of a machine the benchmark's runs get."""
 
+import os
+
 import pytest
 
 pytest.importorskip("submitit")
 
-from el_plugins.nmt.benchmark.schedule import visible_gpus
+import torch
+
+from el_plugins.nmt.benchmark.schedule import Schedule, visible_gpus
 
 
 def test_only_the_gpus_that_are_left_to_this_process():
@@ -14,3 +18,15 @@ def test_only_the_gpus_that_are_left_to_this_process():
     assert visible_gpus(0, "") == []
     with pytest.raises(ValueError, match="by numbers for --cluster local, got 'GPU-8d1f'"):
         visible_gpus(1, "GPU-8d1f")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="runs on the CPU share it")
+def test_jobs_share_the_threads(tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert Schedule("local", tmp_path, 1, {}).free == [None]
+    assert "OMP_NUM_THREADS" not in os.environ
+    assert Schedule("local", tmp_path, 1, {}, jobs=2).free == [None, None]
+    assert os.environ["OMP_NUM_THREADS"] == str(max(1, torch.get_num_threads() // 2))
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    Schedule("local", tmp_path, 1, {}, jobs=2)
+    assert os.environ["OMP_NUM_THREADS"] == "3"

@@ -86,6 +86,10 @@ def test_what_the_results_depend_on(tmp_path):
     assert fingerprint(GOOD) != first
 
 
-@pytest.mark.parametrize("path", sorted(REPOSITORY.glob("examples/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    sorted([*REPOSITORY.glob("examples/*.yaml"), *REPOSITORY.glob("benchmarks/*.yaml")]),
+    ids=lambda path: f"{path.parent.name}-{path.name}",
+)
 def test_the_examples_are_read(path):
     assert read_settings(path).data.prepare

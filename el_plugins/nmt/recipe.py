@@ -1,0 +1,56 @@
+"""What is made of a parallel text before fairseq-preprocess."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SUBWORDS = ("bpe", "sentencepiece")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is made of the text, in this order.
+
+    Args:
+        moses: Moses tokens, by each language's rules; else the text's own words.
+        escape: write &, <, >, |, quotes and brackets as entities, as Moses' own script does.
+        max_length: tokens of the longer side of a training pair; of SentencePiece's pieces where it splits.
+        max_ratio: of the lengths of a training pair's sides.
+        valid_every: hold out every so many of these pairs as ``valid``, where the text has no such part.
+        lowercase: of tokens and plain references alike.
+        subwords: ``"bpe"`` or ``"sentencepiece"``.
+        size: BPE operations, or SentencePiece's pieces.
+        separate: subwords learned for each language by itself.
+        joined: one dictionary for both languages, which sharing all embeddings needs.
+    """
+
+    source: str
+    target: str
+    moses: bool = True
+    escape: bool = False
+    max_length: int = 250
+    max_ratio: float = 2.5
+    valid_every: int | None = None
+    lowercase: bool = False
+    subwords: str = "bpe"
+    size: int = 10_000
+    separate: bool = False
+    joined: bool = True
+
+    def __post_init__(self) -> None:
+        if self.subwords not in SUBWORDS:
+            raise ValueError(f"subwords must be of {', '.join(SUBWORDS)}, got {self.subwords!r}")
+        for what, number in (("max_length", self.max_length), ("size", self.size)):
+            if number < 1:
+                raise ValueError(f"{what} must be 1 or more, got {number}")
+        if not self.max_ratio >= 1:
+            raise ValueError(f"max_ratio must be 1 or more, got {self.max_ratio:g}")
+        if self.source == self.target:
+            raise ValueError(f"source and target must be two languages, got {self.source} for both")
+        if self.separate and self.joined:
+            raise ValueError("separate subwords have no joined dictionary")
+
+    def fits(self, source: str, target: str) -> bool:
+        """Whether a training pair, in tokens, has sides that are not empty and of fitting lengths."""
+        short, long = sorted((len(source.split()), len(target.split())))
+        return short >= 1 and long <= self.max_length and long <= self.max_ratio * short

@@ -1,0 +1,114 @@
+"""Tatoeba's short sentences, ready for fairseq: ``python -m el_plugins.nmt.tatoeba``.
+
+German or French to English, from the pairs of tatoeba.org that https://www.manythings.org/anki gives out
+(CC-BY 2.0): Moses tokens, lower case, 10,000 BPE operations learned on both sides. An English sentence has
+several translations there, so whole sentences are held out: 2,000 for the test, 1,000 for validation, each
+with one translation, and training has no sentence of either side of these pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from el_plugins.nmt.corpora import prepare
+from el_plugins.nmt.parallel import Splits, normal
+from el_plugins.nmt.recipe import Recipe
+from el_plugins.workflow.downloads import download
+
+URL = "https://www.manythings.org/anki/{}-eng.zip"
+CODES = {"de": "deu", "fr": "fra"}
+# The releases of our figures; the site replaces its archives now and then.
+DIGESTS = {
+    "de": "71750f704aeb6b0a01fe57341c3051b9efd98f63b61ee266b2c2283d1b80cb71",
+    "fr": "161c93f18da3a7e6df611ed961426613260de8af06ccf8c79c977afe5135ac44",
+}
+HELD_OUT = {"test": 2000, "valid": 1000}
+
+
+def read(archive: Path, source: str) -> list[tuple[str, str]]:
+    """(English, ``source``) pairs of an archive, in its order, none twice.
+
+    Raises:
+        ValueError: it is damaged, or another archive.
+    """
+    name = f"{CODES[source]}.txt"
+    try:
+        with zipfile.ZipFile(archive) as file:
+            members = [member for member in file.namelist() if member.split("/")[-1] == name]
+            text = file.read(members[0]).decode("utf-8") if members else ""
+    except (UnicodeDecodeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{archive} is damaged, or no .zip: {error}") from error
+    rows = [line.split("\t") for line in text.split("\n")]
+    pairs = [(row[0].strip(), row[1].strip()) for row in rows if len(row) > 1]
+    if not pairs:
+        raise ValueError(f"{archive} is not the English-{source} archive: it has no pairs in a file {name}")
+    return list(dict.fromkeys(pair for pair in pairs if all(pair)))
+
+
+def split(pairs: Sequence[tuple[str, str]], source: str, held_out: dict[str, int] | None = None) -> Splits:
+    """Parts that share no sentence of either side, compared without case and spacing.
+
+    Which English sentences are held out depends on nothing but themselves: those whose SHA-256 comes first.
+
+    Args:
+        held_out: number of English sentences by part (default: :data:`HELD_OUT`).
+
+    Raises:
+        ValueError: too few sentences to hold so many out.
+    """
+    held_out = HELD_OUT if held_out is None else held_out
+    first: dict[str, tuple[str, str]] = {}
+    for pair in pairs:
+        first.setdefault(normal(pair[0]), pair)
+    ordered = sorted(first, key=lambda sentence: hashlib.sha256(sentence.encode()).hexdigest())
+    parts: dict[str, list[tuple[str, str]]] = {}
+    known: tuple[set[str], set[str]] = (set(), set())
+    candidates = iter(ordered)
+    for part, count in held_out.items():
+        chosen = parts[part] = []
+        for sentence in candidates:
+            # A translation that another held-out sentence has, too, would be in two parts.
+            if normal(first[sentence][1]) not in known[1]:
+                chosen.append(first[sentence])
+                known[0].add(sentence)
+                known[1].add(normal(first[sentence][1]))
+            if len(chosen) == count:
+                break
+    parts["train"] = [p for p in pairs if normal(p[0]) not in known[0] and normal(p[1]) not in known[1]]
+    if not parts["train"] or any(len(parts[part]) < count for part, count in held_out.items()):
+        raise ValueError(f"{len(first)} English sentences are too few to hold out {sum(held_out.values())}")
+    return {
+        part: {"en": [english for english, _ in chosen], source: [foreign for _, foreign in chosen]}
+        for part, chosen in parts.items()
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point of ``python -m el_plugins.nmt.tatoeba``."""
+    parser = argparse.ArgumentParser(prog="python -m el_plugins.nmt.tatoeba", description=__doc__)
+    parser.add_argument("source", choices=CODES, help="translated from, to English")
+    parser.add_argument("folder", type=Path, help="made; fairseq's data are in its bin/")
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        help="deu-eng.zip or fra-eng.zip, downloaded unless it is there (default: downloads beside FOLDER)",
+    )
+    options = parser.parse_args(arguments)
+    name = f"{CODES[options.source]}-eng.zip"
+    archive = options.archive or options.folder.parent / "downloads" / name
+    try:
+        download(URL.format(CODES[options.source]), archive)
+        if hashlib.sha256(archive.read_bytes()).hexdigest() != DIGESTS[options.source]:
+            print(f"{archive} is another release than that of our figures: scores do not compare to them")
+        splits = split(read(archive, options.source), options.source)
+        prepare(splits, Recipe(options.source, "en", lowercase=True), options.folder)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise SystemExit(f"tatoeba: {error}") from error
+
+
+if __name__ == "__main__":
+    main()
