@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from el_plugins.nmt.benchmark import report, tables
+from el_plugins.nmt.benchmark import report, tables, wording
 from el_plugins.nmt.benchmark.figures import draw
 from el_plugins.nmt.benchmark.results import read_runs
 from el_plugins.nmt.benchmark.runs import Run
@@ -52,12 +52,12 @@ def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, s
     summary = summarise(results)
     report.write(summary, draw(summary, output / "figures"), output)
     first = summary["sections"][0]
-    print(f"\n{tables.heading(first)}\n{aligned(tables.scores(summary, first))}")
+    print(f"\n{wording.heading(first)}\n{aligned(tables.scores(summary, first))}")
     for title, lines in (("validation", tables.validation(summary)), ("training", tables.cost(summary))):
         if len(lines) > 1:
             print(f"\n{title}\n{aligned(lines)}")
     print()
-    for system, verdict, why in tables.verdicts(summary):
+    for system, verdict, why in wording.verdicts(summary):
         print(f"{system}: {verdict}. {why}.")
     print(f"\nwrote {output / 'report.html'}, report.md and results.jsonl")
 

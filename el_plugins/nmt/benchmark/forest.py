@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from el_plugins.nmt.benchmark import colours, tables
+from el_plugins.nmt.benchmark import colours, wording
 
 ROW = 0.55  # inches
 # How often the least wide row fits between zero and the end of the axis; a wider one is cut there.
@@ -38,14 +38,14 @@ def forest(axes: Any, summary: Mapping[str, Any]) -> bool:
     for section, name, bleu in rows:
         if section is not shown:
             shown = section
-            _write(axes, height, tables.subset(section), fontweight="bold")
+            _write(axes, height, wording.subset(section), fontweight="bold")
             height -= 0.45
         _write(axes, height, f"{name}: {_figures(summary, name, bleu)}")
         _row(axes, height - 0.35, bleu, limit, colours.series(summary["systems"].index(name)))
         height -= 1.05
     axes.set(xlim=(-limit, limit), ylim=(height + 0.2, 0), yticks=[])
     axes.spines["left"].set_visible(False)
-    place = f"BLEU minus {summary['systems'][0]}'s, {tables.CHECKPOINTS[checkpoint]}"
+    place = f"BLEU minus {summary['systems'][0]}'s, {wording.CHECKPOINTS[checkpoint]}"
     cut = "; arrow: beyond the axis" if limit < furthest else ""
     key = f"diamond, line: mean, 95 % interval; ring: a seed{cut}"
     axes.set_xlabel(f"{place}\n{key}", size=8)
@@ -67,8 +67,8 @@ def _write(axes: Any, height: float, text: str, **style: Any) -> None:
 def _figures(summary: Mapping[str, Any], name: str, bleu: Mapping[str, Any]) -> str:
     if bleu["difference"] is None:
         steps = summary["diverged"][name]
-        return tables.NO_RESULT + (f", {tables.diverged(steps)}" if steps else "")
-    ends = "" if bleu["low"] is None else f" ({tables.interval(bleu)})"
+        return wording.NO_RESULT + (f", {wording.diverged(steps)}" if steps else "")
+    ends = "" if bleu["low"] is None else f" ({wording.interval(bleu)})"
     return f"{bleu['difference']:+.2f}{ends}"
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from el_plugins.nmt.benchmark import figures, tables
+from el_plugins.nmt.benchmark import figures, tables, wording
 from el_plugins.nmt.benchmark.statistics import CAVEATS
 from el_plugins.workflow.results import aligned, write_text
 
@@ -32,7 +33,7 @@ def write(summary: Mapping[str, Any], plots: Mapping[str, Path], folder: Path) -
     """
     sections = [
         {
-            "heading": tables.heading(section),
+            "heading": wording.heading(section),
             "tables": {
                 "Mean and standard deviation over seeds": tables.scores(summary, section),
                 "Against the baseline, paired by seed": tables.differences(summary, section),
@@ -45,9 +46,9 @@ def write(summary: Mapping[str, Any], plots: Mapping[str, Path], folder: Path) -
     context = {
         "name": summary["name"],
         "baseline": summary["systems"][0],
-        "verdicts": tables.verdicts(summary),
+        "verdicts": wording.verdicts(summary),
         "headline": tables.headline(summary),
-        "diverged": {name: tables.diverged(steps) for name, steps in summary["diverged"].items() if steps},
+        "diverged": {name: wording.diverged(steps) for name, steps in summary["diverged"].items() if steps},
         "failed": summary["failed"],
         "cost": tables.cost(summary),
         "validation": tables.validation(summary),
@@ -63,4 +64,6 @@ def write(summary: Mapping[str, Any], plots: Mapping[str, Path], folder: Path) -
         "commands": summary["commands"],
     }
     for file in ("report.md", "report.html"):
-        write_text(folder / file, TEMPLATES.get_template(f"{file}.jinja").render(context))
+        text = TEMPLATES.get_template(f"{file}.jinja").render(context)
+        # What is left out leaves blank lines.
+        write_text(folder / file, re.sub(r"\n{3,}", "\n\n", text))
