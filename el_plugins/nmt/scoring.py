@@ -119,10 +119,11 @@ def paired_test(
     _, scores = paired()
     # The first column holds the systems' names; sacrebleu calls the others by names of its own.
     columns = dict(zip(metrics(), list(scores.values())[1:]))
-    baseline, *others = systems
-    found = {}
-    for row, name in enumerate(others, start=1):
-        # Of equal systems sacrebleu finds no resample that differs more, and calls that significant.
-        same = list(systems[name]) == list(systems[baseline])
-        found[name] = {metric: 1.0 if same else column[row].p_value for metric, column in columns.items()}
-    return found
+    return {
+        name: {
+            # Of equal scores sacrebleu finds no resample that differs more, and calls that significant.
+            metric: 1.0 if column[row].score == column[0].score else column[row].p_value
+            for metric, column in columns.items()
+        }
+        for row, name in enumerate(list(systems)[1:], start=1)
+    }

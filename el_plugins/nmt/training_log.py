@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ def training_cost(log: Path) -> tuple[float, float]:
         seconds += float(figures["train_train_wall"])
         updates_before = updates
     return seconds, words / seconds if seconds else 0.0
+
+
+def gpu_memory(log: Path) -> float | None:
+    """Peak memory of the tensors on the first GPU over the steps logged, in GiB; None on a CPU."""
+    total = re.search(r"total memory = ([\d.]+) GB", log.read_text(encoding="utf-8"))
+    free = [float(figures["gb_free"]) for figures in _figures(log) if "gb_free" in figures]
+    return float(total[1]) - min(free) if total and free else None
 
 
 def _figures(log: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import shutil
 import subprocess
@@ -80,3 +81,9 @@ def run(
         raise RuntimeError(
             "\n".join([f"{command[0]} ended with exit status {process.returncode}; {log} ends:", *tail])
         )
+
+
+def memory_of_children() -> float:
+    """Peak resident memory, in GiB, of the largest process that :func:`run` started and that has ended."""
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return peak / 2 ** (30 if sys.platform == "darwin" else 20)

@@ -8,7 +8,7 @@ import pytest
 sacrebleu = pytest.importorskip("sacrebleu")
 
 from el_plugins.nmt.scoring import detokenise, paired_test, read_generated, score_text
-from el_plugins.nmt.training_log import training_cost, training_line, validations
+from el_plugins.nmt.training_log import gpu_memory, training_cost, training_line, validations
 from el_plugins.workflow.commands import run
 
 REFERENCES = [f"the {word} sat on the mat near the old {word}" for word in ("cat", "dog", "hen", "fox")] * 10
@@ -46,6 +46,12 @@ def test_paired_tests_tell_systems_apart(test):
     assert found == paired_test({"bad": BAD, "good": GOOD, "the same": BAD}, REFERENCES, test)
 
 
+@pytest.mark.parametrize("test", ["bs", "ar"])
+def test_other_words_with_the_same_score_are_no_significant_difference(test):
+    other = [line.replace("was at", "lay by") for line in BAD]
+    assert paired_test({"bad": BAD, "other": other}, REFERENCES, test)["other"]["bleu"] == 1.0
+
+
 def test_generated_sentences_in_the_order_of_the_corpus(tmp_path):
     path = tmp_path / "generate.txt"
     path.write_text(GENERATED)
@@ -72,6 +78,17 @@ def test_training_log(trained, tmp_path):
     words = sum(4 * float(f["train_wpb"]) for f in epochs)
     seconds, speed = training_cost(log)
     assert speed * seconds == pytest.approx(words if seconds else 0)
+    assert gpu_memory(log) is None
+
+
+def test_gpu_memory_is_what_was_not_free(tmp_path):
+    log = tmp_path / "train.log"
+    # As fairseq's trainer writes it, on two GPUs.
+    total = "rank   {}: capabilities =  9.0  ; total memory = 79.100 GB ; name = NVIDIA H100"
+    lines = [f"2024-01-01 | INFO | fairseq.utils | {total.format(rank)}" for rank in (0, 1)]
+    lines += [f'2024 | INFO | train_inner | {{"gb_free": "{free}"}}' for free in (70.1, 68.6, 69.9)]
+    log.write_text("\n".join(lines))
+    assert gpu_memory(log) == pytest.approx(10.5)
 
 
 def test_a_failing_command_shows_the_end_of_its_log(tmp_path):

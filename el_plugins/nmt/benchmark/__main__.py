@@ -15,8 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from el_plugins.nmt.benchmark import report, tables
+from el_plugins.nmt.benchmark import report, tables, wording
 from el_plugins.nmt.benchmark.figures import draw
+from el_plugins.nmt.benchmark.results import read_runs
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.schedule import Schedule
 from el_plugins.nmt.benchmark.settings import Benchmark, read_settings
@@ -52,13 +53,17 @@ def prepare(benchmark: Benchmark, folder: Path) -> None:
 
 def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, str], output: Path) -> None:
     """Write ``results.jsonl``, ``report.md`` with its figures, and ``report.html``; print the main table."""
-    summary = summarise(benchmark, runs, failed)
-    write_text(output / "results.jsonl", "".join(json.dumps(row) + "\n" for row in summary["rows"]))
+    results = read_runs(benchmark, runs, failed)
+    write_text(output / "results.jsonl", "".join(json.dumps(row) + "\n" for row in results.rows))
+    summary = summarise(results)
     report.write(summary, draw(summary, output / "figures"), output)
     first = summary["sections"][0]
-    print(f"\n{tables.heading(first)}\n{aligned(tables.scores(first))}")
-    print(f"\nvalidation and training\n{aligned(tables.training(summary))}\n")
-    for system, verdict, why in tables.verdicts(summary):
+    print(f"\n{wording.heading(first)}\n{aligned(tables.scores(summary, first))}")
+    for title, lines in (("validation", tables.validation(summary)), ("training", tables.cost(summary))):
+        if len(lines) > 1:
+            print(f"\n{title}\n{aligned(lines)}")
+    print()
+    for system, verdict, why in wording.verdicts(summary):
         print(f"{system}: {verdict}. {why}.")
     print(f"\nwrote {output / 'report.html'}, report.md and results.jsonl")
     if len(benchmark.seeds) == 1 and len(benchmark.systems) > 1:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from el_plugins.nmt.benchmark import tables
+from el_plugins.nmt.benchmark import figures, tables, wording
 from el_plugins.nmt.benchmark.statistics import CAVEATS
 from el_plugins.workflow.results import aligned, write_text
 
@@ -27,35 +28,42 @@ def write(summary: Mapping[str, Any], plots: Mapping[str, Path], folder: Path) -
     """Write ``report.md``, which shows the files ``plots``, and ``report.html``, which holds them.
 
     Args:
-        summary: what :func:`~el_plugins.nmt.benchmark.summary.summarise` gathered.
-        plots: SVG files in ``folder`` by title.
+        summary: what :func:`~el_plugins.nmt.benchmark.summary.summarise` worked out.
+        plots: SVG files in ``folder`` by name, see :data:`~el_plugins.nmt.benchmark.figures.TITLES`.
     """
-    baseline = summary["systems"][0]
     sections = [
         {
-            "heading": tables.heading(section),
-            "scores": tables.scores(section),
-            "differences": tables.differences(section),
+            "heading": wording.heading(section),
+            "tables": {
+                "Mean and standard deviation over seeds": tables.scores(summary, section),
+                "Against the baseline, paired by seed": tables.differences(summary, section),
+                "Single seeds": tables.seeds(summary, section),
+                "Tests over sentences": tables.sentence_tests(summary, section),
+            },
         }
         for section in summary["sections"]
     ]
     context = {
         "name": summary["name"],
-        "baseline": baseline,
-        "verdicts": tables.verdicts(summary),
+        "baseline": summary["systems"][0],
+        "verdicts": wording.verdicts(summary),
+        "headline": tables.headline(summary),
+        "diverged": {name: wording.diverged(steps) for name, steps in summary["diverged"].items() if steps},
         "failed": summary["failed"],
-        "sections": sections,
-        "caveats": CAVEATS.strip(),
-        "sentence_tests": tables.sentence_tests(summary),
-        "training": tables.training(summary),
-        "plots": {title: path.relative_to(folder) for title, path in plots.items()},
+        "cost": tables.cost(summary),
+        "validation": tables.validation(summary),
+        "titles": figures.TITLES,
+        "plots": {name: path.relative_to(folder).as_posix() for name, path in plots.items()},
         "pictures": {
-            title: base64.b64encode(path.read_bytes()).decode("ascii") for title, path in plots.items()
+            name: base64.b64encode(path.read_bytes()).decode("ascii") for name, path in plots.items()
         },
         "changed": summary["changed"],
+        "caveats": CAVEATS.strip(),
+        "sections": sections,
         "settings": tables.settings(summary),
-        "signatures": tables.signatures(summary),
         "commands": summary["commands"],
     }
     for file in ("report.md", "report.html"):
-        write_text(folder / file, TEMPLATES.get_template(f"{file}.jinja").render(context))
+        text = TEMPLATES.get_template(f"{file}.jinja").render(context)
+        # What is left out leaves blank lines.
+        write_text(folder / file, re.sub(r"\n{3,}", "\n\n", text))

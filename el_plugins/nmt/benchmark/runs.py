@@ -22,8 +22,8 @@ from el_plugins.checkpoints.repair import repair_last
 from el_plugins.nmt.benchmark.settings import Benchmark, System
 from el_plugins.nmt.benchmark.tokens import target_tokens
 from el_plugins.nmt.score import score_file
-from el_plugins.nmt.training_log import training_cost, training_line, validations
-from el_plugins.workflow.commands import run
+from el_plugins.nmt.training_log import gpu_memory, training_cost, training_line, validations
+from el_plugins.workflow.commands import memory_of_children, run
 from el_plugins.workflow.locks import locked
 from el_plugins.workflow.results import check_settings, write_json, write_text
 
@@ -91,6 +91,7 @@ class Run:
             ]
         self._measure_tokens(averaged)
         seconds, speed = training_cost(self.log)
+        memory = json.loads((self.folder / "trained").read_text(encoding="utf-8") or "{}")
         write_json(
             self.result,
             {
@@ -98,7 +99,7 @@ class Run:
                 "seed": self.seed,
                 "scores": scores,
                 "curve": validations(self.log),
-                "training": {"minutes": seconds / 60, "words_per_second": speed},
+                "training": {"minutes": seconds / 60, "words_per_second": speed, **memory},
                 "versions": versions(),
             },
         )
@@ -145,7 +146,8 @@ class Run:
 
             command = ["fairseq-train", self.benchmark.data.folder, *self.arguments()]
             run(command, self.log, watch, append=True, pass_fds=(lock,))
-            trained.touch()
+            # Of the last start alone where the training was stopped in between.
+            write_json(trained, {"memory_gib": gpu_memory(self.log) or memory_of_children()})
 
     def _average(self) -> Path:
         averaged = self.folder / "averaged.pt"

@@ -35,32 +35,28 @@ def most_changed(
     baseline: Sequence[str],
     system: Sequence[str],
     count: int = 10,
-) -> list[dict[str, Any]]:
-    """The sentences whose chrF++ rose most against the baseline, then those where it fell most.
+) -> dict[str, list[dict[str, Any]]]:
+    """The sentences whose chrF++ changed most against the baseline.
 
     Returns:
-        At most ``count`` of either kind, with ``source``, ``reference``, ``baseline``, ``system`` and
-        ``change`` in points of chrF++.
+        ``rising`` and ``falling``, at most ``count`` each, the largest change first, with ``source``,
+        ``reference``, ``baseline``, ``system`` and ``change`` in points of chrF++.
     """
     chrf = CHRF(word_order=2)
-    changes = [
-        (
-            chrf.sentence_score(system[n], [references[n]]).score
-            - chrf.sentence_score(baseline[n], [references[n]]).score,
-            n,
-        )
-        for n in range(len(references))
-        if system[n] != baseline[n]
-    ]
-    rising = sorted((change for change in changes if change[0] > 0), reverse=True)[:count]
-    falling = sorted(change for change in changes if change[0] < 0)[:count]
-    return [
+    sentences = [
         {
             "source": sources[n],
             "reference": references[n],
             "baseline": baseline[n],
             "system": system[n],
-            "change": change,
+            "change": chrf.sentence_score(system[n], [references[n]]).score
+            - chrf.sentence_score(baseline[n], [references[n]]).score,
         }
-        for change, n in rising + falling
+        for n in range(len(references))
+        if system[n] != baseline[n]
     ]
+    ordered = sorted(sentences, key=lambda one: one["change"])
+    return {
+        "rising": [one for one in reversed(ordered) if one["change"] > 0][:count],
+        "falling": [one for one in ordered if one["change"] < 0][:count],
+    }

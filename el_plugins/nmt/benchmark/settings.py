@@ -17,6 +17,7 @@ NAME = re.compile(r"\w[\w.+-]*")
 # Settings of one of these decide what the results of a run are; the others, where and how it runs.
 DECIDING = ("train", "average", "generate", "length_penalties")
 DECIDING_OF_DATA = ("source", "target", "remove_bpe", "detokenizer")
+POOLED = "pooled"  # all test subsets as one, in results
 
 
 @dataclass
@@ -122,6 +123,10 @@ def _check(benchmark: Benchmark) -> None:
             raise ValueError(f"{what} must be 1 or more, got {number}")
     if not benchmark.data.references:
         raise ValueError("references of data must name a file of plain text for each test subset")
+    if POOLED in benchmark.data.references:
+        raise ValueError(
+            f"no test subset of data may be called {POOLED!r}: results call all of them together so"
+        )
     if benchmark.data.detokenizer not in (*DETOKENIZERS, None):
         allowed = ", ".join(DETOKENIZERS)
         raise ValueError(f"detokenizer of data must be null or {allowed}, got {benchmark.data.detokenizer!r}")

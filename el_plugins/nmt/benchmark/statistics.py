@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import sacrebleu
-
+from el_plugins.nmt.benchmark.cache import cached
 from el_plugins.nmt.scoring import TOKENISED, metrics, paired_test
-from el_plugins.workflow.results import write_json
+from el_plugins.workflow.paired import over_seeds
 
 METRICS = (TOKENISED, *metrics())
 CAVEATS = """\
@@ -21,31 +17,71 @@ Over seeds: the mean difference to the baseline of the same seed, its 95 % confi
 of a paired t-test. They cover how training varies from seed to seed, on this test set; with few seeds only a
 large difference can show. Over sentences: p-values of paired bootstrap (1,000 resamples) and approximate
 randomisation (10,000 trials) between two trained models. They cover which sentences are in the test set, not
-that another seed trains another model. Nothing here covers another corpus, another budget or another model
-size, and no p-value is corrected for the number of comparisons.
+that another seed trains another model. Holm's correction covers the systems that are compared with the
+baseline by one score on one test set; verdicts go by it. No p-value is corrected for the number of scores,
+test sets, checkpoints or seeds, and nothing here covers another corpus, another budget or another model size.
 """
 
 
+def compare(
+    system: Mapping[int, float], baseline: Mapping[int, float], diverged: bool = False
+) -> dict[str, Any]:
+    """:func:`over_seeds` of scores by seed, and ``differences`` of each seed that both have.
+
+    Args:
+        diverged: a run of one of them diverged, so that there is no result: only ``differences`` are given.
+    """
+    seeds = sorted(system.keys() & baseline.keys())
+    differences = {seed: system[seed] - baseline[seed] for seed in seeds}
+    return {"differences": differences, **(over_seeds({}, {}) if diverged else over_seeds(system, baseline))}
+
+
+def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """p-values corrected for their number by Holm's step-down method; None stays None and is not counted."""
+    ordered = sorted((p_value, name) for name, p_value in p_values.items() if p_value is not None)
+    corrected: dict[str, float | None] = dict.fromkeys(p_values)
+    highest = 0.0
+    for smaller, (p_value, name) in enumerate(ordered):
+        highest = max(highest, min(1.0, (len(ordered) - smaller) * p_value))
+        corrected[name] = highest
+    return corrected
+
+
 def verdict(metric: str, comparison: Mapping[str, Any]) -> str:
-    """A comparison over seeds as a word: better, worse, or not told apart at the 5 % level."""
-    p_value, difference = comparison["p_value"], comparison["difference"]
+    """A comparison over seeds in words, at the 5 % level after Holm's correction."""
+    difference, p_value = comparison["difference"], comparison["holm"]
+    if difference is None:
+        return "no result"
     if p_value is None or math.isnan(p_value) or p_value >= 0.05:
-        return "not told apart"
+        return "no significant difference"
     return "better" if (difference > 0) != (metric == "ter") else "worse"
 
 
 def over_sentences(
     translations: Mapping[str, Sequence[str]], references: Sequence[str], cache: Path
-) -> dict[str, dict[str, dict[str, float]]]:
-    """p-values of both of sacrebleu's paired tests, by test ("bs", "ar"), system and metric.
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """p-values of both of sacrebleu's paired tests, by test, system and metric.
 
-    They take minutes for a large test set, so they are kept in the folder ``cache`` under a name made of
-    the translations and the references.
+    They take minutes for a large test set, so they are stored in the folder ``cache``.
+
+    Args:
+        translations: plain text by system, the baseline's first.
+
+    Returns:
+        Of the tests "bs" and "ar", and as "bs_holm" and "ar_holm" corrected over the systems.
     """
-    made_by = [sacrebleu.__version__, os.environ.get("SACREBLEU_SEED")]
-    content = json.dumps([made_by, list(translations.items()), list(references)], default=list)
-    path = cache / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.json"
-    if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        write_json(path, {test: paired_test(translations, references, test) for test in ("bs", "ar")})
-    return json.loads(path.read_text(encoding="utf-8"))
+    raw = cached(
+        cache,
+        [[[name, list(lines)] for name, lines in translations.items()], list(references)],
+        lambda: {test: paired_test(translations, references, test) for test in ("bs", "ar")},
+    )
+    return {**raw, **{f"{test}_holm": _corrected(by_system) for test, by_system in raw.items()}}
+
+
+def _corrected(p_values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """:func:`holm` over systems for each metric; p-values by system and metric, as given."""
+    found: dict[str, dict[str, Any]] = {name: {} for name in p_values}
+    for metric in next(iter(p_values.values())):
+        for name, p_value in holm({name: one[metric] for name, one in p_values.items()}).items():
+            found[name][metric] = p_value
+    return found

@@ -1,194 +1,198 @@
-"""Everything the reports show, gathered from the runs that are complete."""
+"""The figures of the reports, worked out of the results: means, comparisons, tests and examples."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from el_plugins.nmt.benchmark.runs import Run, read_result
+from el_plugins.nmt.benchmark.results import Results
 from el_plugins.nmt.benchmark.sentences import bleu_by_length, most_changed
-from el_plugins.nmt.benchmark.settings import Benchmark
-from el_plugins.nmt.benchmark.statistics import METRICS, over_sentences
-from el_plugins.nmt.score import read_lines
-from el_plugins.nmt.scoring import detokenise, read_generated
-from el_plugins.workflow.paired import over_seeds
+from el_plugins.nmt.benchmark.settings import POOLED, Benchmark
+from el_plugins.nmt.benchmark.statistics import METRICS, compare, holm, over_sentences
 from el_plugins.workflow.results import spread
 
 CHECKPOINTS = ("averaged", "best", "averaged_tuned")
 
-
-class Text:
-    """Plain text of the translations, read once."""
-
-    def __init__(self, benchmark: Benchmark):
-        self.data = benchmark.data
-        self.kept: dict[Path, list[str]] = {}
-
-    def references(self, subset: str) -> list[str]:
-        """The references of ``subset``."""
-        return read_lines(Path(self.data.references[subset]))
-
-    def of(self, run: Run, row: Mapping[str, Any]) -> list[str]:
-        """The translations that a row of scores is of."""
-        path = run.folder / "translations" / row["translations"]
-        if path not in self.kept:
-            tokens = read_generated(path).hypotheses
-            self.kept[path] = detokenise(tokens, self.data.detokenizer, self.data.target)
-        return self.kept[path]
+# What a section knows of a system: its rows by seed.
+BySeed = Mapping[int, Mapping[str, Any]]
 
 
-def summarise(benchmark: Benchmark, runs: Sequence[Run], failed: Mapping[str, str]) -> dict[str, Any]:
+def summarise(results: Results) -> dict[str, Any]:
     """All figures of the reports; see the keys of the value returned.
 
-    Raises:
-        ValueError: no run is complete.
+    The first section is the headline: the averaged checkpoint on all test subsets pooled, or on the first.
     """
-    done = [run for run in runs if run.result.exists()]
-    if not done:
-        raise ValueError("no run is complete, so there is nothing to report")
-    results = {(run.system.name, run.seed): read_result(run.result) for run in done}
-    rows = [
-        {"system": run.system.name, "seed": run.seed, **row}
-        for run in done
-        for row in results[run.system.name, run.seed]["scores"]
+    benchmark = results.benchmark
+    names = [system.name for system in benchmark.systems]
+    diverged = {
+        name: {r["seed"]: r["diverged"] for r in results.rows if r["system"] == name and "diverged" in r}
+        for name in names
+    }
+    sections = [
+        section(names, checkpoint, subset, rows, diverged)
+        for (checkpoint, subset), rows in by_place(benchmark, results.rows).items()
     ]
-    by_run = {(run.system.name, run.seed): run for run in done}
-    sections = []
-    for checkpoint in CHECKPOINTS:
-        for subset in benchmark.data.references:
-            chosen = [row for row in rows if (row["checkpoint"], row["subset"]) == (checkpoint, subset)]
-            if chosen:
-                sections.append(_section(benchmark, checkpoint, subset, chosen))
-    text = Text(benchmark)
-    comparisons = _test_sentences(benchmark, sections, rows, by_run, text, runs[0].output)
+    headline = sections[0]
     return {
-        "name": runs[0].output.name,
+        "name": results.name,
         "settings": asdict(benchmark),
-        "systems": [system.name for system in benchmark.systems],
-        "seeds": {
-            system.name: [run.seed for run in done if run.system == system] for system in benchmark.systems
-        },
-        "failed": dict(failed),
+        "systems": names,
+        "rows": results.rows,  # every score of every run
+        "failed": dict(results.failed),
+        "diverged": diverged,  # step by system and seed
         "sections": sections,  # means over seeds, by checkpoint and subset
-        "rows": rows,  # every score of every run
-        "sentence_tests": comparisons,
-        "curves": {run.name: results[run.system.name, run.seed]["curve"] for run in done},
-        "tokens": {run.name: dict(np.load(run.folder / "tokens.npz")) for run in done},
-        "training": {run.name: results[run.system.name, run.seed]["training"] for run in done},
-        "lengths": _lengths(benchmark, rows, by_run, text),
-        "changed": _changed(benchmark, rows, by_run, text),
-        "versions": {run.name: results[run.system.name, run.seed]["versions"] for run in done},
-        "commands": {run.name: _commands(run) for run in done},
+        "sentence_tests": [
+            test for one in tqdm(sections, desc="paired tests") for test in tests(results, one)
+        ],
+        "curves": _by_run(results, "curve"),
+        "tokens": _by_run(results, "tokens"),
+        "training": _by_run(results, "training"),
+        "versions": _by_run(results, "versions"),
+        "commands": _by_run(results, "commands"),
+        "lengths": lengths(results, headline),
+        "changed": changed(results, headline),
     }
 
 
-def _section(
-    benchmark: Benchmark, checkpoint: str, subset: str, rows: Sequence[Mapping[str, Any]]
+def by_place(
+    benchmark: Benchmark, rows: list[dict[str, Any]]
+) -> dict[tuple[str, str], dict[str, dict[int, dict[str, Any]]]]:
+    """Rows of scores by (checkpoint, subset), system and seed, what is read first in front.
+
+    Where every run diverged there are no scores; then it is one place without rows.
+    """
+    places: dict[tuple[str, str], dict[str, dict[int, dict[str, Any]]]] = {
+        (checkpoint, subset): {}
+        for checkpoint in CHECKPOINTS
+        for subset in (POOLED, *benchmark.data.references)
+    }
+    for row in rows:
+        if "diverged" not in row:
+            by_system = places.setdefault((row["checkpoint"], row["subset"]), {})
+            by_system.setdefault(row["system"], {})[row["seed"]] = row
+    scored = {place: by_system for place, by_system in places.items() if by_system}
+    return scored or {(CHECKPOINTS[0], next(iter(benchmark.data.references))): {}}
+
+
+def section(
+    names: list[str],
+    checkpoint: str,
+    subset: str,
+    rows: Mapping[str, BySeed],
+    diverged: Mapping[str, Mapping[int, int | None]],
 ) -> dict[str, Any]:
-    """One table: the systems of one checkpoint on one test subset."""
+    """Scores of the systems with one kind of checkpoint on one test subset.
+
+    A system of which a run diverged has neither means nor comparisons: the other seeds' would flatter it.
+
+    Args:
+        names: the systems, the baseline first.
+        rows: by system and seed.
+        diverged: the step by system and seed.
+    """
+    baseline = names[0]
     systems: dict[str, dict[str, Any]] = {}
-    baseline = benchmark.systems[0].name
-    by_metric = {
-        metric: {
-            system.name: {row["seed"]: row[metric]["score"] for row in rows if row["system"] == system.name}
-            for system in benchmark.systems
+    for name in names:
+        own = rows.get(name, {})
+        if own or diverged[name]:
+            systems[name] = {"seeds": sorted({*own, *diverged[name]}), **_means(own, bool(diverged[name]))}
+    for metric in METRICS:
+        scores = {
+            name: {seed: row[metric]["score"] for seed, row in rows.get(name, {}).items()} for name in names
         }
-        for metric in METRICS
-    }
-    for name in (system.name for system in benchmark.systems):
-        own = [row for row in rows if row["system"] == name]
-        if not own:
-            continue
-        scores: dict[str, Any] = {"seeds": len(own)}
-        for metric in METRICS:
-            mean, deviation = spread([row[metric]["score"] for row in own])
-            scores[metric] = {"mean": mean, "sd": deviation}
-            if name != baseline:
-                scores[metric].update(over_seeds(by_metric[metric][name], by_metric[metric][baseline]))
-        for figure in ("brevity_penalty", "length_ratio"):
-            scores[figure] = spread([row["bleu"][figure] for row in own])[0]
-        scores["length_penalties"] = [row["length_penalty"] for row in own]
-        systems[name] = scores
-    signatures = {metric: rows[0][metric]["signature"] for metric in METRICS}
+        compared = {
+            name: compare(scores[name], scores[baseline], bool(diverged[name] or diverged[baseline]))
+            for name in systems
+            if name != baseline
+        }
+        corrected = holm({name: one["p_value"] for name, one in compared.items()})
+        for name, one in compared.items():
+            systems[name][metric].update(one, holm=corrected[name])
+    first = next((row for own in rows.values() for row in own.values()), None)
+    signatures = {metric: first[metric]["signature"] for metric in METRICS} if first else {}
     return {"checkpoint": checkpoint, "subset": subset, "systems": systems, "signatures": signatures}
 
 
-def _test_sentences(benchmark, sections, rows, by_run, text: Text, output: Path) -> list[dict[str, Any]]:
-    """Paired tests within each seed, a row for each system but the baseline, section and seed."""
-    baseline = benchmark.systems[0].name
-    found = []
-    pairs = [(section, seed) for section in sections for seed in benchmark.seeds]
-    for section, seed in tqdm(pairs, desc="paired tests", unit="test set"):
-        place = (section["checkpoint"], section["subset"])
-        mine = {
-            row["system"]: row
-            for row in rows
-            if (row["checkpoint"], row["subset"]) == place and row["seed"] == seed
-        }
-        if baseline not in mine or len(mine) == 1:
-            continue
-        ordered = [baseline, *(name for name in mine if name != baseline)]
-        translations = {name: text.of(by_run[name, seed], mine[name]) for name in ordered}
-        tests = over_sentences(translations, text.references(section["subset"]), output / "paired_tests")
-        for name in ordered[1:]:
-            differences = {m: mine[name][m]["score"] - mine[baseline][m]["score"] for m in METRICS}
-            p_values = {test: tests[test][name] for test in tests}
-            row = {"system": name, "seed": seed, "checkpoint": place[0], "subset": place[1]}
-            found.append({**row, "differences": differences, **p_values})
-    return found
-
-
-def _averaged(benchmark: Benchmark, rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The rows that sentences are shown of: averaged checkpoints on the first test subset."""
-    subset = next(iter(benchmark.data.references))
-    return [row for row in rows if (row["checkpoint"], row["subset"]) == ("averaged", subset)]
-
-
-def _lengths(benchmark, rows, by_run, text: Text) -> dict[str, dict[str, float]]:
-    """BLEU by length of the reference, mean over seeds, by system."""
-    found: dict[str, list[dict[str, float]]] = {}
-    for row in _averaged(benchmark, rows):
-        translations = text.of(by_run[row["system"], row["seed"]], row)
-        found.setdefault(row["system"], []).append(
-            bleu_by_length(translations, text.references(row["subset"]))
+def _means(rows: BySeed, diverged: bool) -> dict[str, Any]:
+    """Mean and standard deviation of each score over seeds, and of lengths the mean; None if one diverged."""
+    found: dict[str, Any] = {"length_penalties": [row["length_penalty"] for row in rows.values()]}
+    for metric in METRICS:
+        mean, deviation = (
+            (None, None) if diverged else spread([row[metric]["score"] for row in rows.values()])
         )
-    return {
-        name: {bucket: spread([one[bucket] for one in each])[0] for bucket in each[0]}
-        for name, each in found.items()
-    }
-
-
-def _changed(benchmark, rows, by_run, text: Text) -> dict[str, list[dict[str, Any]]]:
-    """The sentences that changed most against the baseline of the same, first common seed, by system."""
-    averaged = {(row["system"], row["seed"]): row for row in _averaged(benchmark, rows)}
-    baseline = benchmark.systems[0].name
-    found = {}
-    for system in benchmark.systems[1:]:
-        seeds = [s for s in benchmark.seeds if (system.name, s) in averaged and (baseline, s) in averaged]
-        if seeds:
-            first, other = averaged[baseline, seeds[0]], averaged[system.name, seeds[0]]
-            path = by_run[baseline, seeds[0]].folder / "translations" / first["translations"]
-            sources = detokenise(
-                read_generated(path).sources, benchmark.data.detokenizer, benchmark.data.source
-            )
-            found[system.name] = most_changed(
-                sources,
-                text.references(first["subset"]),
-                text.of(by_run[baseline, seeds[0]], first),
-                text.of(by_run[system.name, seeds[0]], other),
-            )
+        found[metric] = {"mean": mean, "sd": deviation}
+    for figure in ("brevity_penalty", "length_ratio"):
+        found[figure] = None if diverged else spread([row["bleu"][figure] for row in rows.values()])[0]
     return found
 
 
-def _commands(run: Run) -> list[str]:
-    """The commands of a run, as its logs say, with paths from here: training, then translations."""
-    logs = [run.log, *sorted((run.folder / "translations").glob("*.txt"))]
-    firsts = [log.open(encoding="utf-8").readline().rstrip("\n") for log in logs]
-    programs = re.compile(r"^\$ \S*/")
-    return [programs.sub("", first.replace(f"{Path.cwd()}/", "")) for first in firsts]
+def tests(results: Results, section: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Paired tests over sentences within each seed, a row for each system but the baseline.
+
+    A pair of which a run diverged has ``differences`` None; a pair that is not complete has no row.
+    """
+    names = [system.name for system in results.benchmark.systems]
+    place = {"checkpoint": section["checkpoint"], "subset": section["subset"]}
+    rows = {
+        (row["system"], row["seed"]): row
+        for row in results.rows
+        if "diverged" in row or all(row[key] == value for key, value in place.items())
+    }
+    found: list[dict[str, Any]] = []
+    for seed in results.benchmark.seeds:
+        there = [name for name in names if (name, seed) in rows]
+        if names[0] not in there:
+            continue
+        scored = [name for name in there if "diverged" not in rows[name, seed]]
+        texts = {name: results.translations.get((name, seed, *place.values())) for name in scored}
+        complete = {name: text for name, text in texts.items() if text is not None}
+        p_values: Mapping[str, Any] = {}
+        if names[0] in complete and len(complete) > 1:
+            p_values = over_sentences(complete, results.references[place["subset"]], results.cache)
+        for name in there[1:]:
+            row = {"system": name, "seed": seed, **place, "differences": None}
+            if names[0] in scored and name in scored:
+                if name not in complete or not p_values:
+                    continue
+                pair = rows[name, seed], rows[names[0], seed]
+                row["differences"] = {m: pair[0][m]["score"] - pair[1][m]["score"] for m in METRICS}
+                row.update({test: by_system[name] for test, by_system in p_values.items()})
+            found.append(row)
+    return found
+
+
+def lengths(results: Results, headline: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """BLEU by length of the reference, mean over seeds, by system; without those that diverged."""
+    found: dict[str, dict[str, float]] = {}
+    place = headline["checkpoint"], headline["subset"]
+    for name, figures in headline["systems"].items():
+        texts = [results.translations.get((name, seed, *place)) for seed in figures["seeds"]]
+        each = [bleu_by_length(text, results.references[place[1]]) for text in texts if text is not None]
+        if each and len(each) == len(texts):
+            found[name] = {bucket: spread([one[bucket] for one in each])[0] for bucket in each[0]}
+    return found
+
+
+def changed(results: Results, headline: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The sentences that changed most against the baseline of the same, first common seed, by system."""
+    place = headline["checkpoint"], headline["subset"]
+    baseline, *others = results.benchmark.systems
+    found = {}
+    for system in others:
+        for seed in results.benchmark.seeds:
+            first, other = (
+                results.translations.get((name, seed, *place)) for name in (baseline.name, system.name)
+            )
+            if first is not None and other is not None:
+                pair = results.sources[place[1]], results.references[place[1]]
+                found[system.name] = {"seed": seed, **most_changed(*pair, first, other)}
+                break
+    return found
+
+
+def _by_run(results: Results, key: str) -> dict[str, Any]:
+    """What complete runs left under ``key``, by name of the run."""
+    return {name: run[key] for name, run in results.runs.items() if run.get(key)}

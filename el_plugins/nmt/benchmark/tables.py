@@ -1,144 +1,161 @@
-"""The report's tables and sentences, as text, from what was gathered of the runs."""
+"""The report's tables, as text, from the summary."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from el_plugins.nmt.benchmark.statistics import METRICS, verdict
+from el_plugins.nmt.benchmark.wording import NO_RESULT, diverged_at, interval, label
 from el_plugins.nmt.scoring import TITLES
-from el_plugins.workflow.results import cells, spread, with_spread
+from el_plugins.workflow.results import spread, with_spread
 
-CHECKPOINTS = {
-    "averaged": "averaged checkpoint",
-    "best": "best checkpoint",
-    "averaged_tuned": "averaged checkpoint, length penalty tuned on the validation set",
-}
-SCORES = {
-    "seeds": "{:d}",
-    **dict.fromkeys(TITLES.values(), "{}"),
-    "length ratio": "{:.3f}",
-    "brevity penalty": "{:.3f}",
-    "length penalty": "{}",
-}
-DIFFERENCES = {"difference": "{:+.2f}", "95 % interval": "{}", "p": "{:.4f}", "verdict": "{}"}
-SENTENCES = {"difference": "{:+.2f}", "bootstrap p": "{:.4f}", "randomisation p": "{:.4f}"}
-TRAINING = {"nll": "{}", "well-classified %": "{}", "minutes": "{}", "words a second": "{}"}
+Table = list  # of lines, each a list of cells; the heading is the first
+
+COMPARISON = ["difference", "95 % interval", "p", "p (Holm)", "verdict"]
 
 
-def heading(place: Mapping[str, Any]) -> str:
-    """Title of what was measured on a test subset with a kind of checkpoint."""
-    return f"{place['subset']}, {CHECKPOINTS[place['checkpoint']]}"
+def _compared(metric: str, comparison: Mapping[str, Any]) -> list[str]:
+    """The cells of :data:`COMPARISON`."""
+    if comparison["difference"] is None:
+        return [NO_RESULT, "-", "-", "-", verdict(metric, comparison)]
+    ends = "-" if comparison["low"] is None else interval(comparison)
+    p_values = [_number(comparison[key], ".4f") for key in ("p_value", "holm")]
+    return [f"{comparison['difference']:+.2f}", ends, *p_values, verdict(metric, comparison)]
 
 
-def verdicts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(system, verdict, why) on BLEU, for each kind of checkpoint and test subset."""
-    found = []
-    baseline = summary["systems"][0]
-    for section in summary["sections"]:
-        for name, scores in section["systems"].items():
-            bleu = scores["bleu"]
-            if name == baseline or bleu["difference"] is None:
-                continue
-            seeds = f"{bleu['seeds']} seed{'s' if bleu['seeds'] > 1 else ''}"
-            sure = f"{seeds}: nothing is known of the spread over seeds"
-            if bleu["p_value"] is not None:
-                sure = f"95 % interval {interval(bleu)}, p = {bleu['p_value']:.3f}, {seeds}"
-            lengths = (
-                f"{scores['length_ratio']:.3f} against {section['systems'][baseline]['length_ratio']:.3f}"
-            )
-            why = f"BLEU {bleu['difference']:+.2f} to {baseline} ({sure}); length ratio {lengths}"
-            found.append((name, verdict("bleu", bleu), f"{heading(section)}: {why}"))
-    return found
+def _number(value: float | None, style: str) -> str:
+    return "-" if value is None else format(value, style)
 
 
-def interval(comparison: Mapping[str, Any]) -> str:
-    """Both ends of a confidence interval."""
-    return f"{comparison['low']:+.2f} to {comparison['high']:+.2f}"
+def headline(summary: Mapping[str, Any]) -> Table:
+    """BLEU and its difference to the baseline, a row a system."""
+    section = summary["sections"][0]
+    lines: Table = [["system", "seeds", "BLEU", *COMPARISON]]
+    for name, figures in section["systems"].items():
+        bleu = figures["bleu"]
+        compared = _compared("bleu", bleu) if "difference" in bleu else ["baseline", *"----"]
+        lines.append([label(summary, name), str(len(figures["seeds"])), _mean(bleu), *compared])
+    return lines
 
 
-def scores(section: Mapping[str, Any]) -> list[list[str]]:
+def _mean(scores: Mapping[str, Any]) -> str:
+    return NO_RESULT if scores["mean"] is None else with_spread(scores["mean"], scores["sd"])
+
+
+def scores(summary: Mapping[str, Any], section: Mapping[str, Any]) -> Table:
     """Mean and standard deviation over seeds, a row a system."""
-    rows = {}
+    titles = [TITLES[metric] for metric in METRICS]
+    lines: Table = [["system", "seeds", *titles, "length ratio", "brevity penalty", "length penalty"]]
     for name, figures in section["systems"].items():
         penalties = sorted({penalty for penalty in figures["length_penalties"] if penalty is not None})
-        rows[name] = {
-            **figures,
-            **{
-                TITLES[metric]: with_spread(figures[metric]["mean"], figures[metric]["sd"])
-                for metric in METRICS
-            },
-            "length ratio": figures["length_ratio"],
-            "brevity penalty": figures["brevity_penalty"],
-            "length penalty": ", ".join(f"{penalty:g}" for penalty in penalties) or None,
-        }
-    return cells(SCORES, rows)
+        means = [_mean(figures[metric]) for metric in METRICS]
+        ratios = [_number(figures[figure], ".3f") for figure in ("length_ratio", "brevity_penalty")]
+        chosen = ", ".join(f"{penalty:g}" for penalty in penalties) or "-"
+        lines.append([label(summary, name), str(len(figures["seeds"])), *means, *ratios, chosen])
+    return lines
 
 
-def differences(section: Mapping[str, Any]) -> list[list[str]]:
-    """Difference to the baseline with its interval and p-value, a row for each system and metric."""
-    rows = {}
+def differences(summary: Mapping[str, Any], section: Mapping[str, Any]) -> Table:
+    """Difference to the baseline with its interval and p-values, a row for each system and metric."""
+    lines: Table = [["system, score", *COMPARISON]]
     for name, figures in section["systems"].items():
-        for metric in METRICS:
-            found = figures[metric]
-            if found.get("difference") is not None:
-                known = found["p_value"] is not None
-                rows[f"{name}, {TITLES[metric]}"] = {
-                    "difference": found["difference"],
-                    "95 % interval": interval(found) if known else None,
-                    "p": found["p_value"],
-                    "verdict": verdict(metric, found),
-                }
-    return cells(DIFFERENCES, rows, "system, score")
+        for metric in METRICS if name != summary["systems"][0] else ():
+            lines.append([f"{name}, {TITLES[metric]}", *_compared(metric, figures[metric])])
+    return lines
 
 
-def sentence_tests(summary: Mapping[str, Any]) -> list[list[str]]:
-    """sacrebleu's tests, a row for each system, seed, test subset, checkpoint and score of plain text."""
-    rows = {
-        f"{test['system']}, seed {test['seed']}, {heading(test)}, {TITLES[metric]}": {
-            "difference": test["differences"][metric],
-            "bootstrap p": p_value,
-            "randomisation p": test["ar"][metric],
-        }
-        for test in summary["sentence_tests"]
-        for metric, p_value in test["bs"].items()
-    }
-    return cells(SENTENCES, rows, "comparison")
+def seeds(summary: Mapping[str, Any], section: Mapping[str, Any]) -> Table:
+    """The scores of every run."""
+    lines: Table = [["run", *(TITLES[m] for m in METRICS), "length ratio", "length penalty"]]
+    for row in summary["rows"]:
+        run = f"{row['system']}, seed {row['seed']}"
+        if "diverged" in row:
+            lines.append([run, diverged_at(row["diverged"]), *["-"] * (len(METRICS) + 1)])
+        elif (row["checkpoint"], row["subset"]) == (section["checkpoint"], section["subset"]):
+            values = [f"{row[metric]['score']:.2f}" for metric in METRICS]
+            lines.append(
+                [run, *values, f"{row['bleu']['length_ratio']:.3f}", _number(row["length_penalty"], "g")]
+            )
+    return lines
 
 
-def training(summary: Mapping[str, Any]) -> list[list[str]]:
-    """Validation figures of the averaged checkpoint and the cost of training, over seeds, a row a system."""
-    rows = {}
+def sentence_tests(summary: Mapping[str, Any], section: Mapping[str, Any]) -> Table:
+    """sacrebleu's tests, a row for each system, seed and score of plain text."""
+    columns = ["difference", "bootstrap p", "p (Holm)", "randomisation p", "p (Holm)"]
+    lines: Table = [["system, seed, score", *columns]]
+    for test in summary["sentence_tests"]:
+        if (test["checkpoint"], test["subset"]) != (section["checkpoint"], section["subset"]):
+            continue
+        run = f"{test['system']}, seed {test['seed']}"
+        if test["differences"] is None:
+            lines.append([run, NO_RESULT, *"----"])
+            continue
+        for metric in test["bs"]:
+            p_values = [f"{test[key][metric]:.4f}" for key in ("bs", "bs_holm", "ar", "ar_holm")]
+            lines.append([f"{run}, {TITLES[metric]}", f"{test['differences'][metric]:+.2f}", *p_values])
+    return lines
+
+
+def cost(summary: Mapping[str, Any]) -> Table:
+    """What training costs, mean over the seeds that ended, a row a system."""
+    styles = {"words_per_second": 0, "minutes": 1, "memory_gib": 2}
+    titles = ["words a second", "minutes", "peak memory (GiB)"]
+    baseline = _of_runs(summary, summary["systems"][0], "training", "words_per_second")
+    lines: Table = [["system", titles[0], f"relative to {summary['systems'][0]}", *titles[1:]]]
     for name in summary["systems"]:
-        own = [f"{name}/seed{seed}" for seed in summary["seeds"][name]]
-        if own:
-            log_p = [summary["tokens"][run]["log_p"] for run in own]
-            cost = [summary["training"][run] for run in own]
-            figures = {
-                "nll": ([float(-values.mean() / math.log(2)) for values in log_p], 3),
-                "well-classified %": ([100 * float((values > math.log(0.5)).mean()) for values in log_p], 2),
-                "minutes": ([one["minutes"] for one in cost], 1),
-                "words a second": ([one["words_per_second"] for one in cost], 0),
-            }
-            rows[name] = {
-                column: with_spread(*spread(values), digits=digits)
-                for column, (values, digits) in figures.items()
-            }
-    return cells(TRAINING, rows)
+        figures = {key: _of_runs(summary, name, "training", key) for key in styles}
+        cells = [_spread(values, styles[key]) for key, values in figures.items()]
+        speed = figures["words_per_second"]
+        relative = f"{spread(speed)[0] / spread(baseline)[0]:.2f} x" if speed and baseline else "-"
+        if any(figures.values()):
+            lines.append([label(summary, name), cells[0], relative, *cells[1:]])
+    return _without_empty_columns(lines)
+
+
+def validation(summary: Mapping[str, Any]) -> Table:
+    """Figures of the averaged checkpoint on the validation set, mean over seeds, a row a system."""
+    lines: Table = [["system", "nll (bits a token)", "well-classified %"]]
+    for name in summary["systems"]:
+        log_p = _of_runs(summary, name, "tokens", "log_p")
+        nll = [float(-values.mean() / math.log(2)) for values in log_p]
+        share = [100 * float((values > math.log(0.5)).mean()) for values in log_p]
+        if summary["diverged"][name]:
+            lines.append([label(summary, name), NO_RESULT, NO_RESULT])
+        elif log_p:
+            lines.append([name, _spread(nll, 3), _spread(share, 2)])
+    return lines if summary["tokens"] else lines[:1]
+
+
+def _of_runs(summary: Mapping[str, Any], system: str, kind: str, key: str) -> list[Any]:
+    """A figure of every complete run of ``system`` that did not diverge."""
+    return [
+        figures[key]
+        for run, figures in summary[kind].items()
+        if run.rpartition("/seed")[0] == system
+        and int(run.rpartition("/seed")[2]) not in summary["diverged"][system]
+        and key in figures
+    ]
+
+
+def _spread(values: Sequence[float], digits: int) -> str:
+    return with_spread(*spread(values), digits=digits) if values else "-"
+
+
+def _without_empty_columns(lines: Table) -> Table:
+    """``lines`` without the columns of which no row has a figure."""
+    columns = [column for column in zip(*lines) if set(column[1:]) - {"-"}]
+    return [list(line) for line in zip(*columns)] or lines
 
 
 def settings(summary: Mapping[str, Any]) -> list[str]:
-    """Settings and versions, a line each."""
+    """Settings, versions and sacrebleu's signatures, a line each."""
     chosen = summary["settings"]
     lines = [f"train: {chosen['train']}"]
     lines += [f"{s['name']}: --criterion {s['criterion']} {s['arguments']}" for s in chosen["systems"]]
     lines += [f"{key}: {chosen[key]}" for key in ("seeds", "average", "generate", "length_penalties")]
     found = {tuple(versions.items()) for versions in summary["versions"].values()}
     lines += ["versions: " + ", ".join(f"{name} {number}" for name, number in one) for one in sorted(found)]
-    return lines
-
-
-def signatures(summary: Mapping[str, Any]) -> dict[str, str]:
-    """sacrebleu's signature of each score."""
-    return {TITLES[metric]: summary["sections"][0]["signatures"][metric] for metric in METRICS}
+    signatures = summary["sections"][0]["signatures"].items()
+    return lines + [f"{TITLES[metric]}: {signature}" for metric, signature in signatures]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,16 @@ pytest.importorskip("submitit")
 
 
 @pytest.fixture(scope="module")
-def benchmark(tiny_settings, tmp_path_factory):
+def benchmark(tiny_settings, corpus, tmp_path_factory):
     """A finished benchmark: (settings file, output folder, what was printed)."""
     folder = tmp_path_factory.mktemp("benchmark")
     more = "length_penalties: [1]"
     settings = tiny_settings(
         folder / "tiny.yaml", tokens=300, updates=6, average=2, systems=("ce", "el"), more=more
     )
+    # A second test set, so that there is something to pool.
+    text = settings.read_text()
+    settings.write_text(text.replace("test.en}", f"test.en, valid: {corpus[0]}/valid.en}}"))
     output = folder / "out"
     return settings, output, run("el-nmt-benchmark", settings, "--output", output)
 
@@ -29,19 +33,24 @@ def benchmark(tiny_settings, tmp_path_factory):
 def test_results(benchmark, corpus):
     _, output, printed = benchmark
     rows = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
-    found = {(row["system"], row["seed"], row["checkpoint"]): row for row in rows}
+    found = {(row["system"], row["seed"], row["checkpoint"]): row for row in rows if row["subset"] == "test"}
     assert set(found) == {
         (name, 1, kind) for name in ("ce", "el") for kind in ("best", "averaged", "averaged_tuned")
     }
+    assert Counter(row["subset"] for row in rows) == {"test": 6, "valid": 6, "pooled": 6}
     generated = output / "runs" / "el" / "seed1" / "translations" / "averaged.test.txt"
     scored = output / "scores.json"
     run("el-score", generated, "--reference", corpus[0] / "test.en", "--json", scored)
     expected = json.loads(scored.read_text())
     assert {metric: found["el", 1, "averaged"][metric] for metric in expected} == expected
     assert found["el", 1, "averaged_tuned"]["length_penalty"] == 1.0
-    assert "el: not told apart. test, averaged checkpoint: BLEU" in printed
+    assert "el: no significant difference. all test sets together, averaged checkpoint: BLEU" in printed
     assert "nothing is known of the spread over seeds" in printed
     assert "One seed tells whether these very models differ" in printed.splitlines()[-1]
+    assert "peak memory (GiB)" in printed
+    # A process that has loaded torch and fairseq.
+    training = json.loads((output / "runs" / "el" / "seed1" / "result.json").read_text())["training"]
+    assert 0.1 < training["memory_gib"] < 10
 
 
 def test_again_does_nothing_and_a_changed_setting_is_refused(benchmark):

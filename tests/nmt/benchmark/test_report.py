@@ -1,82 +1,45 @@
 """The reports of made-up scores: Markdown read as text, HTML in a headless browser."""
 
+import re
 import shutil
 
-import numpy as np
 import pytest
+from commands import REPOSITORY
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("sacrebleu")
 
+import made_up
+
 from el_plugins.nmt.benchmark import report
 from el_plugins.nmt.benchmark.figures import draw
-from el_plugins.nmt.benchmark.statistics import METRICS
-from el_plugins.workflow.paired import over_seeds
+from el_plugins.nmt.benchmark.results import Results, read_rows
+from el_plugins.nmt.benchmark.summary import summarise
 
-SEEDS = (1, 2, 3)
-BLEU = {"ce": (30.0, 31.0, 30.5), "el": (31.0, 32.5, 31.4)}
-
-
-@pytest.fixture(scope="module")
-def summary():
-    """What would be gathered of two systems with three seeds."""
-    rows, systems = [], {}
-    for name, values in BLEU.items():
-        by_seed = dict(zip(SEEDS, values))
-        compared = over_seeds(by_seed, dict(zip(SEEDS, BLEU["ce"]))) if name == "el" else {}
-        one = {"mean": np.mean(values), "sd": np.std(values, ddof=1), **compared}
-        figures = {"brevity_penalty": 0.98, "length_ratio": 0.97, "length_penalties": [None] * 3}
-        systems[name] = {"seeds": 3, **dict.fromkeys(METRICS, one), **figures}
-        place = {"checkpoint": "averaged", "subset": "test", "system": name}
-        rows += [{**place, "seed": seed, "bleu": {"score": bleu}} for seed, bleu in by_seed.items()]
-    runs = [f"{name}/seed{seed}" for name in BLEU for seed in SEEDS]
-    generator = np.random.default_rng(0)
-    tokens = {
-        "log_p": -generator.exponential(size=50),
-        "margin": generator.normal(size=50),
-        "energy": generator.normal(size=50),
-    }
-    test = {"bleu": 0.04}
-    place = {"system": "el", "seed": 1, "checkpoint": "averaged", "subset": "test"}
-    settings = {
-        "train": "--lr 1",
-        "seeds": SEEDS,
-        "average": 3,
-        "generate": "--beam 5",
-        "length_penalties": [],
-    }
-    settings["systems"] = [{"name": n, "criterion": "c", "arguments": ""} for n in BLEU]
-    sentence = {"source": "Katze <b>", "reference": "cat", "baseline": "dog", "system": "cat", "change": 80.0}
-    return {
-        "name": "made up",
-        "settings": settings,
-        "systems": list(BLEU),
-        "seeds": dict.fromkeys(BLEU, SEEDS),
-        "failed": {"el/seed9": "RuntimeError: fairseq-train ended with exit status 1\nlast line"},
-        "sections": [
-            {
-                "checkpoint": "averaged",
-                "subset": "test",
-                "systems": systems,
-                "signatures": dict.fromkeys(METRICS, "nrefs:1"),
-            }
-        ],
-        "rows": rows,
-        "sentence_tests": [{**place, "differences": {"bleu": 1.0}, "bs": test, "ar": test}],
-        "curves": {run: {"10": {"valid_nll_loss": "9"}, "20": {"valid_nll_loss": "8"}} for run in runs},
-        "tokens": dict.fromkeys(runs, tokens),
-        "training": {run: {"minutes": 2.0, "words_per_second": 3000.0} for run in runs},
-        "lengths": {name: {"1-5": 40.0, "6-10": 30.0} for name in BLEU},
-        "changed": {"el": [sentence]},
-        "versions": {run: {"torch": "2"} for run in runs},
-        "commands": {run: ["fairseq-train data"] for run in runs},
-    }
+BLEU = {"ce": (30.0, 31.0, 30.5), "el": (31.0, 32.5, 31.4), "far": (29.0, 32.0, None)}
+ORDER = [
+    "Runs without a result",
+    "What it costs",
+    "Validation",
+    "Margins and energies",
+    "Lengths",
+    "Sentences that changed most",
+    "How sure",
+    "All scores and tests",
+    "Settings",
+    "Commands",
+]
+ATTACK = "<script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="module")
-def folder(summary, tmp_path_factory):
+def folder(tmp_path_factory):
     """Both reports, written."""
     folder = tmp_path_factory.mktemp("report")
+    results = made_up.results(BLEU, diverged=840)
+    results.failed = {"el/seed9": f"RuntimeError: fairseq-train ended with exit status 1\n{ATTACK}"}
+    results.translations["el", 1, "averaged", "test"][0] = f"the cat {ATTACK}"
+    summary = summarise(results)
     report.write(summary, draw(summary, folder / "figures"), folder)
     return folder
 
@@ -84,18 +47,47 @@ def folder(summary, tmp_path_factory):
 def test_markdown(folder):
     text = (folder / "report.md").read_text()
     # Differences 1, 1.5, 0.9: t = 6.117 with two degrees of freedom.
-    found = "test, averaged checkpoint: BLEU +1.13 to ce (95 % interval +0.33 to +1.93, p = 0.026, 3 seeds)"
-    assert f"- **el: better.** {found}" in text
-    assert "| el, seed 1, test, averaged checkpoint, BLEU |" in text
-    assert "| 30.50 ± 0.50 |" in text
+    # In the other two seeds the sentences score the same.
+    sure = "95 % interval +0.33 to +1.93, p = 0.026, with Holm's correction 0.026, 3 seeds"
+    tests = "over sentences significant in 1 of 3 seeds; length ratio 0.970 against 0.970"
+    found = f"- **el: better.** test, averaged checkpoint: BLEU +1.13 against ce ({sure}); {tests}."
+    assert found in text
+    assert "- **far: no result.** test, averaged checkpoint: far diverged at step 840 (seed 3)." in text
+    assert " el, seed 1, BLEU |" in text
+    assert " 30.50 ± 0.50 |" in text
     assert "They cover which sentences are in the test set" in text
     assert "- el/seed9: RuntimeError: fairseq-train ended with exit status 1\n" in text
-    for plot in ("scores", "nll", "margins", "energies", "lengths"):
+    for plot in ("differences", "nll", "margins", "energies", "lengths"):
         assert f"(figures/{plot}.svg)" in text
         assert (folder / "figures" / f"{plot}.svg").read_text().endswith("</svg>\n")
-    # No run logged this, so there is no empty plot of it.
-    assert not (folder / "figures" / "well_classified.svg").exists()
-    assert "<b>" in text.split("source: ")[1]
+    headings = re.findall("^## (.*)", text, re.MULTILINE)
+    assert headings == ORDER[:-1]  # the commands stand below the settings
+    assert "\n\n\n" not in text
+    # A sentence is in an indented block, where nothing is markup.
+    assert re.findall(f"^.*{re.escape(ATTACK)}", text, re.MULTILINE) == [f"    el: the cat {ATTACK}"]
+
+
+def test_a_diverged_run_shows_no_number(folder):
+    text = (folder / "report.md").read_text()
+    single = re.search(r"^\| +far, seed 3 \|(.*)$", text, re.MULTILINE)[1]
+    assert [cell.strip() for cell in single.split("|")][:-1] == ["diverged at step 840", *"-----"]
+    for row in re.findall(r"^\| +far, diverged at step 840 \(seed 3\) \|(.*)$", text, re.MULTILINE)[:1]:
+        assert not re.search(r"\d\.\d", row)
+        assert row.count("no result") == 3
+
+
+def test_a_committed_benchmark_still_makes_a_report(tmp_path):
+    committed = REPOSITORY / "benchmarks" / "results" / "nmt_de_en" / "results.jsonl"
+    settings = made_up.settings(["ce_ls", "el_ls", "el_ls_normal_half_lr"], [1, 2, 3])
+    summary = summarise(Results("nmt_de_en", settings, read_rows(committed)))
+    plots = draw(summary, tmp_path / "figures")
+    report.write(summary, plots, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    # As its own report had it before p-values were corrected.
+    assert "**el_ls: no significant difference.** test, averaged checkpoint: BLEU -0.23 against ce_ls" in text
+    assert "-22.34 | -25.61 to -19.07 | 0.0012 |   0.0023 |                     worse |" in text
+    assert list(plots) == ["differences"]
+    assert "What it costs" not in text
 
 
 @pytest.fixture(scope="module")
@@ -121,28 +113,44 @@ def page(folder):
 
 def test_html_opens_and_shows_its_plots(page):
     opened, complaints = page
-    assert opened.title() == "made up"
-    sizes = opened.eval_on_selector_all(".plots img", "all => all.map(one => one.naturalWidth)")
+    sizes = opened.eval_on_selector_all("img", "all => all.map(one => one.naturalWidth)")
     assert len(sizes) == 5
     assert min(sizes) > 100
-    assert "Katze <b>" in opened.inner_text(".pair")
+    assert opened.locator("h2").all_inner_texts() == ORDER
+    assert opened.locator("details[open]").count() == 0
     assert complaints == []
+
+
+def test_html_is_inert(page):
+    opened, _ = page
+    assert opened.title() == "made up"
+    assert ATTACK in opened.inner_text("body")
+    assert opened.locator("script").count() == 1
+    assert opened.locator("img[src=x]").count() == 0
 
 
 def test_html_sorts(page):
     opened, _ = page
-    # The second table: one difference a score, then the first by BLEU.
     table = opened.locator("table").first
-    column = "rows => rows.map(row => row.cells[3].textContent)"
-    heading = table.locator("th button").nth(3)
+    column = "rows => rows.map(row => row.cells[2].textContent)"
+    heading = table.locator("th button").nth(2)
     heading.click()
-    assert table.locator("tbody tr").evaluate_all(column) == ["30.50 ± 0.50", "31.63 ± 0.78"]
+    values = ["30.50 ± 0.50", "31.63 ± 0.78"]
+    assert [v for v in table.locator("tbody tr").evaluate_all(column) if v in values] == values
     heading.click()
-    assert table.locator("tbody tr").evaluate_all(column) == ["31.63 ± 0.78", "30.50 ± 0.50"]
-    assert table.locator("th").nth(3).get_attribute("aria-sort") == "descending"
+    assert [v for v in table.locator("tbody tr").evaluate_all(column) if v in values] == values[::-1]
+    assert table.locator("th").nth(2).get_attribute("aria-sort") == "descending"
 
 
-def test_html_on_a_narrow_screen(page):
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 390, 360])
+def test_html_never_scrolls_sideways(page, width, scheme):
     opened, _ = page
-    opened.set_viewport_size({"width": 360, "height": 740})
-    assert opened.evaluate("document.documentElement.scrollWidth") <= 360
+    opened.set_viewport_size({"width": width, "height": 800})
+    opened.emulate_media(color_scheme=scheme)
+    opened.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
+    assert opened.evaluate("document.documentElement.scrollWidth") <= width
+    too_wide = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.innerText)"
+    assert opened.eval_on_selector_all(".wide, pre", too_wide) == []
+    paper = opened.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == {"light": "rgb(254, 254, 254)", "dark": "rgb(21, 23, 27)"}[scheme]

@@ -33,8 +33,10 @@ def test_most_changed():
     baseline = ["the cat sat", "dog", "one hen"]
     system = ["the cat", "a dog ran off", "one hen"]
     found = most_changed(["S0", "S1", "S2"], references, baseline, system)
-    assert [one["source"] for one in found] == ["S1", "S0"]
+    (rising,), (falling,) = found["rising"], found["falling"]
+    assert (rising["source"], falling["source"]) == ("S1", "S0")
     chrf = sacrebleu.sentence_chrf("dog", [references[1]], word_order=2).score
-    assert found[0]["change"] == pytest.approx(100 - chrf)
-    assert found[1]["change"] < 0
-    assert len(most_changed(["S0", "S1", "S2"], references, baseline, system, count=0)) == 0
+    assert rising["change"] == pytest.approx(100 - chrf)
+    assert falling["change"] < 0
+    none = most_changed(["S0", "S1", "S2"], references, baseline, system, count=0)
+    assert none == {"rising": [], "falling": []}

@@ -53,6 +53,7 @@ def test_paths_start_from_the_file(tmp_path):
         ("train: --arch transformer\n", "", "lacks train"),
         ("{test: test.en}", "{test: test.en}, detokenizer: mecab", "null or moses, got 'mecab'"),
         ("{test: test.en}", "{}", "references of data must name"),
+        ("{test: test.en}", "{pooled: test.en}", "no test subset .* may be called 'pooled'"),
         ("seeds: [1, 2]", "average: 0\nseeds: [1]", "average must be 1 or more, got 0"),
         ("train:", "train: [", "(?s)settings.yaml: while parsing"),
     ],

@@ -1,0 +1,30 @@
+"""Figures that take minutes to compute, stored under a name made of what they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import sacrebleu
+
+from el_plugins.workflow.results import write_json
+
+
+def cached(folder: Path, inputs: Any, compute: Callable[[], Any]) -> Any:
+    """``compute()``, or what it returned when it was last called for the same ``inputs``.
+
+    Args:
+        folder: holds a file for each result; made where missing.
+        inputs: what the result depends on beside sacrebleu's release and seed, as JSON can hold it.
+    """
+    made_by = [sacrebleu.__version__, os.environ.get("SACREBLEU_SEED")]
+    content = json.dumps([made_by, inputs])
+    path = folder / f"{hashlib.sha256(content.encode()).hexdigest()[:32]}.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, compute())
+    return json.loads(path.read_text(encoding="utf-8"))

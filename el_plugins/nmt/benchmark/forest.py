@@ -1,0 +1,91 @@
+"""The forest plot: each system's difference to the baseline, a dot a seed, with its interval over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from el_plugins.nmt.benchmark import colours, wording
+
+ROW = 0.55  # inches
+# How often the least wide row fits between zero and the end of the axis; a wider one is cut there.
+SPREAD = 6
+
+
+def forest(axes: Any, summary: Mapping[str, Any]) -> bool:
+    """Rows of the headline's kind of checkpoint: all test sets together, then each, with every system.
+
+    The axis reaches as far as the widest row, but not so far that the narrowest can't be read:
+    what lies beyond the axis is an arrow at its end; the figures stand above every row. A system of which a
+    run diverged has no interval.
+    """
+    checkpoint = summary["sections"][0]["checkpoint"]
+    sections = [section for section in summary["sections"] if section["checkpoint"] == checkpoint]
+    rows = [
+        (section, name, section["systems"][name]["bleu"])
+        for section in sections
+        for name in summary["systems"][1:]
+        if name in section["systems"]
+    ]
+    if not any(bleu["differences"] for _, _, bleu in rows):
+        return False
+    reaches = [_reach(bleu) for _, _, bleu in rows if bleu["differences"]]
+    furthest = max(reaches) or 1
+    limit = 1.08 * min(furthest, SPREAD * min(filter(None, reaches), default=1))
+    axes.figure.set_size_inches(axes.figure.get_figwidth(), ROW * len(rows) + 0.25 * len(sections) + 0.9)
+    axes.axvline(0, color=colours.INK, linewidth=1)
+    height, shown = -0.3, None
+    for section, name, bleu in rows:
+        if section is not shown:
+            shown = section
+            _write(axes, height, wording.subset(section), fontweight="bold")
+            height -= 0.45
+        _write(axes, height, f"{name}: {_figures(summary, name, bleu)}")
+        _row(axes, height - 0.35, bleu, limit, colours.series(summary["systems"].index(name)))
+        height -= 1.05
+    axes.set(xlim=(-limit, limit), ylim=(height + 0.2, 0), yticks=[])
+    axes.spines["left"].set_visible(False)
+    place = f"BLEU minus {summary['systems'][0]}'s, {wording.CHECKPOINTS[checkpoint]}"
+    cut = "; arrow: beyond the axis" if limit < furthest else ""
+    key = f"diamond, line: mean, 95 % interval; ring: a seed{cut}"
+    axes.set_xlabel(f"{place}\n{key}", size=8)
+    return True
+
+
+def _reach(bleu: Mapping[str, Any]) -> float:
+    """How far from zero anything of a row lies."""
+    return max(abs(value) for value in (*bleu["differences"].values(), bleu["low"] or 0, bleu["high"] or 0))
+
+
+def _write(axes: Any, height: float, text: str, **style: Any) -> None:
+    """A line of text at the left end of the axis."""
+    box = {"facecolor": colours.PAPER, "edgecolor": "none", "pad": 1}
+    across = axes.get_yaxis_transform()
+    axes.text(0, height, text, transform=across, va="center", fontsize=9, bbox=box, **style)
+
+
+def _figures(summary: Mapping[str, Any], name: str, bleu: Mapping[str, Any]) -> str:
+    if bleu["difference"] is None:
+        steps = summary["diverged"][name]
+        return wording.NO_RESULT + (f", {wording.diverged(steps)}" if steps else "")
+    ends = "" if bleu["low"] is None else f" ({wording.interval(bleu)})"
+    return f"{bleu['difference']:+.2f}{ends}"
+
+
+def _row(axes: Any, height: float, bleu: Mapping[str, Any], limit: float, colour: str) -> None:
+    """Interval and mean on one line, the seeds below it, so that nothing hides anything."""
+    if bleu["low"] is not None:
+        axes.hlines(height, max(-limit, bleu["low"]), min(limit, bleu["high"]), color=colour, linewidth=2)
+    if bleu["difference"] is not None:
+        _marker(axes, height, bleu["difference"], limit, colour, marker="D", markersize=6)
+    for difference in bleu["differences"].values():
+        _marker(axes, height - 0.2, difference, limit, colour, marker="o", markersize=5, fillstyle="none")
+
+
+def _marker(axes: Any, height: float, value: float, limit: float, colour: str, **style: Any) -> None:
+    if abs(value) > limit:
+        value, style = (
+            (limit if value > 0 else -limit),
+            {"marker": ">" if value > 0 else "<", "markersize": 6},
+        )
+    axes.plot(value, height, color=colour, clip_on=False, **style)

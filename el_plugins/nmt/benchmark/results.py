@@ -1,0 +1,143 @@
+"""What the runs of a benchmark wrote, read once: everything the summary and the reports are made of."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Tuple
+
+import numpy as np
+
+from el_plugins.nmt.benchmark.cache import cached
+from el_plugins.nmt.benchmark.runs import Run, read_result
+from el_plugins.nmt.benchmark.settings import POOLED, Benchmark
+from el_plugins.nmt.score import read_lines
+from el_plugins.nmt.scoring import Translations, detokenise, read_generated, score_text, score_tokenised
+
+# System, seed, checkpoint, subset.
+Place = Tuple[str, int, str, str]
+
+
+@dataclass
+class Results:
+    """Scores, and of complete runs whatever else they left.
+
+    Args:
+        rows: of ``results.jsonl``: the scores of a (system, seed, checkpoint, subset), or of a run that
+            diverged its system, seed and ``diverged``, the step (None: after the last one), and no score.
+        failed: why, by name of the run.
+        runs: ``curve``, ``training``, ``versions``, ``commands`` and ``tokens``, as far as they are there,
+            by name of the run.
+        translations: plain text by place.
+        sources: plain text by subset.
+        references: plain text by subset.
+        cache: folder for what takes minutes to compute of the translations.
+    """
+
+    name: str
+    benchmark: Benchmark
+    rows: list[dict[str, Any]]
+    failed: Mapping[str, str] = field(default_factory=dict)
+    runs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    translations: dict[Place, list[str]] = field(default_factory=dict)
+    sources: dict[str, list[str]] = field(default_factory=dict)
+    references: dict[str, list[str]] = field(default_factory=dict)
+    cache: Path = Path("paired_tests")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a ``results.jsonl``."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def read_runs(benchmark: Benchmark, runs: Sequence[Run], failed: Mapping[str, str]) -> Results:
+    """The results of those of ``runs`` that are complete.
+
+    Raises:
+        ValueError: no run is complete.
+    """
+    complete = [run for run in runs if run.result.exists()]
+    if not complete:
+        raise ValueError("no run is complete, so there is nothing to report")
+    results = Results(runs[0].output.name, benchmark, [], failed, cache=runs[0].output / "paired_tests")
+    results.references = {name: read_lines(Path(file)) for name, file in benchmark.data.references.items()}
+    for run in complete:
+        result = read_result(run.result)
+        names = {"system": run.system.name, "seed": run.seed}
+        others: dict[str, Any] = {
+            key: result[key] for key in ("curve", "training", "versions") if key in result
+        }
+        results.runs[run.name] = {**others, **_tokens(run), "commands": _commands(run)}
+        if "diverged" in result:
+            results.rows.append({**names, "diverged": result["diverged"]})
+        else:
+            rows = [{**names, **row} for row in result["scores"]]
+            results.rows += rows + _read_translations(results, run, rows)
+    if len(results.references) > 1:
+        results.references[POOLED] = _concatenate(results.references, benchmark)
+        if results.sources.keys() >= benchmark.data.references.keys():
+            results.sources[POOLED] = _concatenate(results.sources, benchmark)
+    return results
+
+
+def _concatenate(lines: Mapping[str, list[str]], benchmark: Benchmark) -> list[str]:
+    """The lines of all test subsets, in the settings' order."""
+    return [line for subset in benchmark.data.references for line in lines[subset]]
+
+
+def _read_translations(results: Results, run: Run, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add the translations of a run to ``results``; the rows of scores of all its test subsets pooled."""
+    data, pooled = run.benchmark.data, []
+    for checkpoint in dict.fromkeys(row["checkpoint"] for row in rows):
+        generated: dict[str, Translations] = {}
+        texts: dict[str, list[str]] = {}
+        chosen = [row for row in rows if row["checkpoint"] == checkpoint]
+        for row in chosen:
+            path, subset = run.folder / "translations" / row["translations"], row["subset"]
+            if path.exists():
+                generated[subset] = read_generated(path)
+                texts[subset] = detokenise(generated[subset].hypotheses, data.detokenizer, data.target)
+                if subset not in results.sources:
+                    sources = generated[subset].sources
+                    results.sources[subset] = detokenise(sources, data.detokenizer, data.source)
+        if len(data.references) > 1 and generated.keys() == data.references.keys():
+            scores = _score_pooled(results, generated, texts)
+            shared = {key: chosen[0][key] for key in ("system", "seed", "checkpoint", "length_penalty")}
+            files = [row["translations"] for row in chosen]
+            pooled.append({**shared, "subset": POOLED, "translations": files, **scores})
+            texts[POOLED] = _concatenate(texts, run.benchmark)
+        for subset, lines in texts.items():
+            results.translations[run.system.name, run.seed, checkpoint, subset] = lines
+    return pooled
+
+
+def _score_pooled(
+    results: Results, generated: Mapping[str, Translations], texts: Mapping[str, list[str]]
+) -> dict[str, Any]:
+    """Corpus scores of the sentences of all test subsets together, as if they were one test set."""
+    benchmark = results.benchmark
+    tokens = _concatenate({name: one.hypotheses for name, one in generated.items()}, benchmark)
+    token_references = _concatenate({name: one.references for name, one in generated.items()}, benchmark)
+    text, references = _concatenate(texts, benchmark), _concatenate(results.references, benchmark)
+    return cached(
+        results.cache.with_name("pooled_scores"),
+        [tokens, token_references, text, references],
+        lambda: {**score_tokenised(tokens, token_references), **score_text(text, references)},
+    )
+
+
+def _tokens(run: Run) -> dict[str, Any]:
+    """The measures of every target token, where the file is there."""
+    path = run.folder / "tokens.npz"
+    return {"tokens": dict(np.load(path))} if path.exists() else {}
+
+
+def _commands(run: Run) -> list[str]:
+    """The commands of a run, as its logs say, with paths from here: training, then translations."""
+    logs = [run.log, *sorted((run.folder / "translations").glob("*.txt"))]
+    firsts = [log.open(encoding="utf-8").readline().rstrip("\n") for log in logs if log.exists()]
+    programs = re.compile(r"^\$ \S*/")
+    return [programs.sub("", first.replace(f"{Path.cwd()}/", "")) for first in firsts]

@@ -1,0 +1,77 @@
+"""From rows to figures: means, comparisons, the order of sections, and runs that diverged."""
+
+import pytest
+from scipy import stats
+
+pytest.importorskip("sacrebleu")
+pytest.importorskip("submitit")
+
+import made_up
+
+from el_plugins.nmt.benchmark.results import Results
+from el_plugins.nmt.benchmark.summary import summarise
+
+CE, EL, FAR = (30.0, 31.0, 30.5), (31.0, 32.5, 31.4), (29.0, 32.0, 30.0)
+
+
+def test_comparisons_are_corrected_over_the_systems():
+    summary = summarise(made_up.results({"ce": CE, "el": EL, "far": FAR}))
+    (section,) = summary["sections"]
+    raw = [stats.ttest_rel(values, CE).pvalue for values in (EL, FAR)]
+    for metric in ("bleu", "ter"):
+        found = [section["systems"][name][metric] for name in ("el", "far")]
+        assert [one["p_value"] for one in found] == pytest.approx(raw)
+        assert [one["holm"] for one in found] == pytest.approx([2 * raw[0], raw[1]])
+    assert section["systems"]["el"]["bleu"]["mean"] == pytest.approx(sum(EL) / 3)
+    assert "difference" not in section["systems"]["ce"]["bleu"]
+    tests = summary["sentence_tests"]
+    assert [(test["system"], test["seed"]) for test in tests] == [
+        (n, s) for s in (1, 2, 3) for n in ("el", "far")
+    ]
+    assert tests[0]["differences"]["bleu"] == pytest.approx(1.0)
+    changed = summary["changed"]["el"]
+    assert changed["seed"] == 1
+    assert [one["source"] for one in changed["rising"] + changed["falling"]] == ["Quelle 0"]
+    assert list(summary["lengths"]) == ["ce", "el", "far"]
+
+
+def test_the_headline_is_pooled():
+    subsets = ("test", "pooled", "test1")
+    rows = [
+        made_up.row(name, 1, 30.0, checkpoint, subset)
+        for name in ("ce", "el")
+        for checkpoint in ("best", "averaged")
+        for subset in subsets
+    ]
+    summary = summarise(Results("two", made_up.settings(["ce", "el"], [1], ["test", "test1"]), rows))
+    assert [(one["checkpoint"], one["subset"]) for one in summary["sections"]] == [
+        (checkpoint, subset) for checkpoint in ("averaged", "best") for subset in ("pooled", "test", "test1")
+    ]
+
+
+@pytest.mark.parametrize("which", ["el", "ce"])
+def test_a_diverged_run_leaves_no_result(which):
+    bleu = {"ce": CE, "el": EL, which: (31.0, None, 31.4)}
+    summary = summarise(made_up.results(bleu, diverged=840))
+    assert summary["diverged"] == {"ce": {}, "el": {}, which: {2: 840}}
+    figures = summary["sections"][0]["systems"]
+    assert figures[which]["bleu"]["mean"] is None
+    assert figures[which]["length_ratio"] is None
+    assert figures["el"]["bleu"]["difference"] is figures["el"]["bleu"]["holm"] is None
+    assert sorted(figures["el"]["bleu"]["differences"]) == [1, 3]
+    tests = {test["seed"]: test["differences"] for test in summary["sentence_tests"]}
+    assert tests[2] is None
+    assert tests[1]["bleu"] == pytest.approx(bleu["el"][0] - bleu["ce"][0])
+    assert which not in summary["lengths"]
+
+
+def test_every_run_diverged():
+    summary = summarise(made_up.results({"ce": (None,), "el": (None,)}, diverged=None))
+    assert summary["diverged"] == {"ce": {1: None}, "el": {1: None}}
+    assert list(summary["sections"][0]["systems"]) == ["ce", "el"]
+
+
+def test_a_system_without_runs_is_left_out():
+    results = made_up.results({"ce": CE, "el": EL})
+    results.benchmark.systems.append(made_up.System("later", "encouraging_ls"))
+    assert list(summarise(results)["sections"][0]["systems"]) == ["ce", "el"]
