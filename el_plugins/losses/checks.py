@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Collection
 
 import torch
@@ -44,6 +45,12 @@ def check_number(
         bounds = [(">=", low), (">", above), ("<=", high), ("<", below)]
         wanted = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
         raise ValueError(f"{name} must be a finite number {wanted}, got {value!r}")
+
+
+def check_index(name: str, value: object) -> None:
+    """Raise ValueError unless ``value`` is an integer, which class indices can be compared to."""
+    if not isinstance(value, numbers.Integral):
+        raise ValueError(f"{name} must be an integer, got {value!r}")
 
 
 def check_floating(name: str, value: Tensor) -> None:
@@ -96,12 +103,22 @@ def check_values(allowed: Callable[[Tensor], Tensor], values: Tensor, wanted: st
     if values.device.type != "cpu" or is_compiling():
         return
     wrong = ~allowed(values)
-    try:
-        found = bool(wrong.any())
-    except RuntimeError:  # vmap and fake tensors have no value to read
-        return
-    if found:
+    if any_true(wrong):
         raise ValueError(f"{wanted}, got {values[wrong][0].item()}")
+
+
+def any_true(mask: Tensor) -> bool | None:
+    """Whether any element of ``mask`` is True; None where reading that is not for free.
+
+    On a GPU it waits for all work before it and cannot be captured in a graph. Compiled and fake tensors,
+    those of the meta device and those under ``vmap`` have no value to read.
+    """
+    if mask.device.type != "cpu" or is_compiling():
+        return None
+    try:
+        return bool(mask.any())
+    except RuntimeError:
+        return None
 
 
 def check_targets(target: Tensor, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
