@@ -79,8 +79,8 @@ if torch.cuda.is_available():
 
 def rows(name: str, count: int, classes: int, epsilon: float, dtype: torch.dtype, device: str) -> Call:
     """A pass of the row loss ``name`` over fresh logits, which are no leaf, as in a model."""
-    leaf = torch.randn(count, classes, device=device, dtype=dtype, requires_grad=True)
-    logits = leaf.view(count, classes)
+    leaf = torch.zeros((), device=device, dtype=dtype, requires_grad=True)
+    logits = torch.randn(count, classes, device=device, dtype=dtype).add_(leaf)
     target = torch.randint(PAD + 1, classes, (count,), device=device)
 
     def call() -> None:

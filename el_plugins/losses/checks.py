@@ -118,12 +118,22 @@ def check_values(allowed: Callable[[Tensor], Tensor], values: Tensor, wanted: st
     if values.device.type != "cpu" or is_compiling():
         return
     wrong = ~allowed(values)
-    try:
-        found = bool(wrong.any())
-    except RuntimeError:  # vmap and fake tensors have no value to read
-        return
-    if found:
+    if any_true(wrong):
         raise ValueError(f"{wanted}, got {values[wrong][0].item()}")
+
+
+def any_true(mask: Tensor) -> bool | None:
+    """Whether any element of ``mask`` is True; None where reading that is not for free.
+
+    On a GPU it waits for all work before it and cannot be captured in a graph. Compiled and fake tensors,
+    those of the meta device and those under ``vmap`` have no value to read.
+    """
+    if mask.device.type != "cpu" or is_compiling():
+        return None
+    try:
+        return bool(mask.any())
+    except RuntimeError:
+        return None
 
 
 def check_targets(target: Tensor, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
+from el_plugins.losses import sharded
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.checks import (
     REDUCTIONS,
     check_choice,
+    check_index,
     check_number,
     check_targets,
     check_weight,
@@ -68,7 +71,8 @@ def encouraging_loss(
             but the target, which needs class indices.
         inplace: let backward write the gradient over ``input``, which saves its memory. Whoever reads
             ``input`` afterwards sees gradients; autograd notices when it needs the old values. Nothing is
-            saved where logits are (N, C, d1, ...), which are copied first, or share memory.
+            saved where logits are (N, C, d1, ...), which are copied first, or share memory, and under
+            torch.func. Not for a leaf that requires a gradient, or a view of one.
 
     Returns:
         float32 (float64 for float64 input): a scalar, or input's shape without its classes for
@@ -76,30 +80,43 @@ def encouraging_loss(
         ``torch.compile``.
         Class probabilities go through the differentiable formula, which is slower and larger than the
         kernels of class indices and ignores ``inplace``, and have gradients of their own. Class indices
-        are differentiable once; for second derivatives and ``torch.func.vmap`` take the formula, by
+        are differentiable once and in reverse mode (``torch.func.grad``, ``vjp``, ``jacrev``, ``vmap``); for
+        second derivatives and forward mode take the formula, by
         ``with el_plugins.losses.kernels.use("formula")``.
+        For a DTensor a DTensor: ``mean`` and ``sum`` over all its rows, replicated. Its placements are
+        ``Replicate()`` or ``Shard(0)``; ``target`` is placed likewise on its mesh, or is a plain tensor of
+        all rows, ``weight`` is replicated or a plain tensor.
 
     Raises:
+        RuntimeError: ``inplace`` for a leaf that requires a gradient, or a view of one; a second derivative,
+            forward mode or a batch of gradients (``is_grads_batched``) of class indices.
         ValueError: an argument is out of range or of the wrong shape or dtype, or has no meaning for
-            class probabilities: an ``ignore_index`` >= 0, or ``fairseq`` label smoothing. Target indices
-            are checked on CPU in eager mode only.
+            class probabilities: an ``ignore_index`` >= 0, or ``fairseq`` label smoothing; a DTensor is
+            placed otherwise. Target indices are checked on CPU in eager mode only.
     """
     terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
     check_options(reduction, label_smoothing, smoothing)
+    check_index("ignore_index", ignore_index)
     class_dim = class_layout(input, target, soft=True)
+    if inplace and not target.is_floating_point():
+        check_overwritable(input)
+    shards, finish = sharded.rows_of(input, target, weight, class_dim), reduce
+    if shards is not None:
+        input, target = shards.local("input", input), shards.local("target", target)
+        weight, finish = sharded.local_weight(weight), shards.reduce
     logits = input.movedim(class_dim, -1).reshape(-1, input.size(class_dim))
     check_weight(weight, logits.size(1))
     if target.is_floating_point():
         check_soft_options(ignore_index, label_smoothing, smoothing)
         q = target.movedim(class_dim, -1)
         losses = soft_row_losses(logits, q.reshape(logits.shape), weight, label_smoothing, terms)
-        return reduce(losses.reshape(q.shape[:-1]), reduction)
+        return finish(losses.reshape(q.shape[:-1]), reduction)
     rows, kept = check_targets(target, logits.size(1), ignore_index)
     losses, _ = fused_row_losses(logits, rows, kept, weight, label_smoothing, smoothing, terms, inplace)
     if reduction == "none":
-        return losses.reshape(target.shape)
+        return finish(losses.reshape(target.shape), reduction)
     count = kept.to(losses.dtype) if weight is None else kept * weight.to(losses.dtype)[rows]
-    return reduce(losses, reduction, count.sum())
+    return finish(losses, reduction, count.sum())
 
 
 def check_options(reduction: str, label_smoothing: float, smoothing: str) -> None:
@@ -107,6 +124,16 @@ def check_options(reduction: str, label_smoothing: float, smoothing: str) -> Non
     check_choice("reduction", reduction, REDUCTIONS)
     check_choice("smoothing", smoothing, SMOOTHINGS)
     check_number("label_smoothing", label_smoothing, low=0.0, high=1.0)
+
+
+def check_overwritable(input: Tensor) -> None:
+    """Raise RuntimeError for a leaf that requires a gradient, or a view of one, as torch does."""
+    whole = input if input._base is None else input._base
+    if whole.is_leaf and whole.requires_grad and torch.is_grad_enabled():
+        raise RuntimeError(
+            "inplace=True would overwrite input with its gradient, but input is a leaf that requires a "
+            "gradient, or a view of one: its values would be lost. Use inplace=False"
+        )
 
 
 def check_soft_options(ignore_index: int, label_smoothing: float, smoothing: str) -> None:
@@ -146,6 +173,7 @@ class EncouragingLoss(nn.Module):
     ) -> None:
         super().__init__()
         check_options(reduction, label_smoothing, smoothing)
+        check_index("ignore_index", ignore_index)
         self.register_buffer("weight", weight)
         self.ignore_index = ignore_index
         self.reduction = reduction
@@ -158,7 +186,8 @@ class EncouragingLoss(nn.Module):
         """Settings, for ``print(module)``."""
         return (
             f"ignore_index={self.ignore_index}, reduction={self.reduction!r}, "
-            f"label_smoothing={self.label_smoothing}, smoothing={self.smoothing!r}, {self.bonus.settings()}"
+            f"label_smoothing={self.label_smoothing}, smoothing={self.smoothing!r}, {self.bonus.settings()}, "
+            f"inplace={self.inplace}"
         )
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def row_losses(
         on_target, elsewhere = smoothed_target(label_smoothing, smoothing, z.size(1))
         terms = class_terms(log_p, torch.arange(z.size(1), device=z.device))
         terms = terms if weight is None else terms * weight
-        loss = (on_target - elsewhere) * loss + elsewhere * terms.sum(dim=1)
+        loss = (on_target - elsewhere) * loss + (elsewhere * terms).sum(dim=1)  # the plain sum may overflow
     return keep_nonfinite(loss, finite).masked_fill(~kept, 0)
 
 

@@ -7,12 +7,25 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch._subclasses import FakeTensor
+from torch._subclasses.functional_tensor import FunctionalTensor
 
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.checks import check_floating, check_targets, check_weight, reduce
+from el_plugins.losses.checks import (
+    any_true,
+    check_floating,
+    check_index,
+    check_targets,
+    check_weight,
+    reduce,
+)
 from el_plugins.losses.encouraging import EncouragingLoss, check_options
 from el_plugins.losses.kernels import linear_function, paths
+from el_plugins.losses.kernels.transforms import is_transformed
 from el_plugins.losses.rows import fused_row_losses, row_terms
+
+# What torch's tracers put in the place of plain tensors.
+STAND_INS = (FakeTensor, FunctionalTensor)
 
 
 def linear_encouraging_loss(
@@ -40,7 +53,7 @@ def linear_encouraging_loss(
     made in forward and a second backward is refused; for ``none``, and in fp16, backward computes the logits
     again.
     Where torch (2.13 and later) has ``F.linear_cross_entropy``, that does the ``mean`` and ``sum`` of plain
-    cross-entropy in float32 and float64.
+    cross-entropy in float32 and float64 (on a GPU, of layers without bias).
 
     Args:
         input: hidden states, floating, shaped (..., D).
@@ -55,11 +68,13 @@ def linear_encouraging_loss(
         ``linear_bias``.
 
     Raises:
-        ValueError: an argument is out of range or of the wrong shape or dtype, or a sharded tensor.
+        RuntimeError: a second derivative, a second backward, forward mode or a batch of gradients.
+        ValueError: an argument is out of range or of the wrong shape or dtype, sparse, or a sharded tensor.
             Target values are checked on CPU in eager mode only.
     """
     terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
     check_options(reduction, label_smoothing, smoothing)
+    check_index("ignore_index", ignore_index)
     check_linear(input, linear_weight, linear_bias, target)
     hidden = input.reshape(-1, input.size(-1))
     classes = len(linear_weight)
@@ -67,7 +82,9 @@ def linear_encouraging_loss(
     rows, kept = check_targets(target, classes, ignore_index)
     summed = reduction != "none"
     dtype = layer_dtype(hidden, linear_weight, linear_bias)
-    if summed and terms.is_nothing and not label_smoothing and torch_sums(dtype):
+    # Its zeros times the logits of a row that is not kept are NaN where the bias excludes a class.
+    finite = linear_bias is None or any_true(kept) is not None
+    if summed and terms.is_nothing and not label_smoothing and finite and torch_sums(dtype):
         losses = cross_entropy_by_torch(hidden, linear_weight, linear_bias, rows, kept, weight)
     else:
         losses, _ = linear_row_losses(
@@ -114,10 +131,9 @@ def linear_row_losses(
         return losses.sum() if summed else losses, log_p
     terms = row_terms(weight, label_smoothing, smoothing, bonus, len(matrix), hidden.dtype)
     # Made in forward, fp16 gradients would not be scaled yet, and lose what loss scaling is there to keep.
-    early = summed and dtype != torch.float16 and torch.is_grad_enabled()
-    losses, log_p = linear_function.LinearRowLosses.apply(
-        hidden, matrix, bias, target, kept, terms, path, early
-    )
+    early = summed and dtype != torch.float16 and torch.is_grad_enabled() and not is_transformed()
+    function = linear_function.LinearLoss if early else linear_function.LinearRowLosses
+    losses, log_p = function.apply(hidden, matrix, bias, target, kept, terms, path)
     return losses.sum() if summed and not early else losses, log_p
 
 
@@ -138,15 +154,20 @@ def cross_entropy_by_torch(
 ) -> Tensor:
     """Sum of cross-entropy by torch's own routine, for checked arguments, in chunks of our size.
 
-    It sees the rows that are kept alone: it multiplies the others by 0, and a NaN there would stay.
+    It multiplies rows that are not kept by 0, and a NaN there would stay: they are left out, or are zeros.
     """
     options = nn.LinearCrossEntropyOptions(
         batch_chunk_size=linear_function.rows_at_a_time(len(hidden), len(matrix))
     )
+    left_out = any_true(~kept)
+    if left_out is None:
+        hidden, target = hidden.masked_fill(~kept.unsqueeze(1), 0), target.masked_fill(~kept, -100)
+    elif left_out:
+        hidden, target = hidden[kept], target[kept]
     loss = F.linear_cross_entropy(
-        hidden[kept],
+        hidden,
         matrix,
-        target[kept],
+        target,
         linear_bias=bias,
         weight=weight,
         reduction="sum",
@@ -164,9 +185,10 @@ def check_linear(input: Tensor, matrix: Tensor, bias: Tensor | None, target: Ten
         if value is None:
             continue
         check_floating(name, value)
-        if type(value) not in (Tensor, nn.Parameter):
+        if not is_whole(value):
+            kind = type(value).__name__ if value.layout == torch.strided else f"layout {value.layout}"
             raise ValueError(
-                f"{name} must be a whole torch.Tensor on this device, got {type(value).__name__}: gather "
+                f"{name} must be a whole, dense torch.Tensor on this device, got {kind}: gather "
                 f"sharded weights first, or give encouraging_loss the logits"
             )
     if input.dim() == 0 or matrix.dim() != 2 or matrix.size(1) != input.size(-1) or not len(matrix):
@@ -181,6 +203,12 @@ def check_linear(input: Tensor, matrix: Tensor, bias: Tensor | None, target: Ten
             f"target must be integer class indices of shape {tuple(input.shape[:-1])}, "
             f"got {target.dtype} of shape {tuple(target.shape)}"
         )
+
+
+def is_whole(value: Tensor) -> bool:
+    """Whether ``value`` is dense and has its elements itself: no class with a dispatch of its own has."""
+    own_dispatch = type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__
+    return value.layout == torch.strided and (not own_dispatch or isinstance(value, STAND_INS))
 
 
 class LinearEncouragingLoss(nn.Module):

@@ -35,7 +35,8 @@ def fused_row_losses(
         log_p = z.gather(1, target.unsqueeze(1)).squeeze(1) - z.logsumexp(dim=1)
         return losses, log_p.masked_fill(~kept, 0)
     terms = row_terms(weight, label_smoothing, smoothing, bonus, logits.size(1), logits.dtype)
-    return RowLosses.apply(logits, target, kept, terms, path, inplace)
+    losses, log_p, *_ = RowLosses.apply(logits, target, kept, terms, path, inplace)
+    return losses, log_p
 
 
 def row_terms(

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from encouraging_cases import BONUS_OPTIONS, SMOOTHED, loss_and_gradient
+import torch.nn.functional as F
+from encouraging_cases import BONUS_OPTIONS, SMOOTHED, loss_and_gradient, oracle_options
+from oracle import row
 
 from el_plugins.losses import encouraging_loss
 
@@ -54,6 +56,28 @@ def test_finite_for_a_spread_of_ten_thousand(dtype, options, label_smoothing):
             )
             assert loss.isfinite()
             assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("target", [0, 1])
+@pytest.mark.parametrize("smoothing", SMOOTHED[1:], ids=str)
+@pytest.mark.parametrize("options", [*BONUS_OPTIONS, {"weight": torch.ones(32)}, {"soft": True}], ids=str)
+def test_a_vocabulary_so_far_apart_that_its_sum_overflows(options, smoothing, target):
+    options = dict(options)
+    soft, weight = options.pop("soft", False), options.pop("weight", None)
+    if soft and smoothing.get("smoothing") == "fairseq":
+        pytest.skip("probabilities name no target")
+    options = {"bonus_eps": 0.0, **options, **smoothing}
+    z = torch.full((1, 32), -2e37)
+    z[0, 0] = 0
+    index = torch.tensor([target])
+    leaf = z.requires_grad_()
+    loss = encouraging_loss(leaf, F.one_hot(index, 32).float() if soft else index, weight, **options)
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    del options["bonus_eps"]
+    wanted, slopes = row(z[0].tolist(), target, **{"log_end": 0.75, **oracle_options(options)})
+    assert loss.item() == pytest.approx(wanted, rel=1e-6)
+    if "aggressive" not in options.values() and options.get("log_end") != 1:  # 50 digits hold no such 1-p
+        torch.testing.assert_close(gradient[0], torch.tensor(slopes), rtol=1e-5, atol=1e-6)
 
 
 def test_minus_infinity_excludes_a_class():

@@ -42,7 +42,7 @@ def test_under_compile_as_one_graph(full_graph):
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
-def test_under_vmap(formula, label_smoothing):
+def test_under_vmap(label_smoothing):
     z, target = torch.randn(4, 3, 5), torch.randint(5, (4, 3))
     mapped = torch.func.vmap(lambda z, t: encouraging_loss(z, t, label_smoothing=label_smoothing))(z, target)
     one_by_one = [encouraging_loss(*pair, label_smoothing=label_smoothing) for pair in zip(z, target)]
@@ -55,6 +55,8 @@ def test_under_vmap(formula, label_smoothing):
         ({"reduction": "average"}, "reduction must be one of none, mean, sum, got 'average'"),
         ({"label_smoothing": 1.5}, "label_smoothing must be a finite number >= 0 and <= 1, got 1.5"),
         ({"smoothing": "torch"}, "smoothing must be one of uniform, fairseq, got 'torch'"),
+        ({"ignore_index": None}, "ignore_index must be an integer, got None"),
+        ({"ignore_index": 1.0}, "ignore_index must be an integer, got 1.0"),
         ({"bonus": "sine"}, "bonus must be one of log, aggressive, power, cosine, none, got 'sine'"),
         ({"log_end": -0.1}, "log_end must be a finite number >= 0 and <= 1, got -0.1"),
         ({"log_end": float("nan")}, "log_end must be a finite number >= 0 and <= 1, got nan"),
@@ -95,5 +97,9 @@ def test_module_is_the_function():
     assert torch.equal(module(z, target), expected)
     assert torch.equal(module.state_dict()["weight"], weight)
     assert "bonus='power'" in repr(module)
+    assert "inplace=False" in repr(module)
+    assert "inplace=True" in repr(EncouragingLoss(inplace=True))
+    with pytest.raises(ValueError, match="ignore_index must be an integer, got None"):
+        EncouragingLoss(ignore_index=None)
     with pytest.raises(ValueError, match="log_end"):
         EncouragingLoss(log_end=2)

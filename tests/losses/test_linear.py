@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
+from oracle import row
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from el_plugins.losses import LinearEncouragingLoss, encouraging_loss, linear_encouraging_loss
@@ -262,8 +263,50 @@ def test_nothing_left_and_no_rows(bonus):
     assert linear_encouraging_loss(hidden[:0], matrix, target[:0], bonus=bonus).item() == 0
 
 
-class Sharded(torch.Tensor):
-    """Stands for DTensor: a tensor that is not all here."""
+def test_a_vocabulary_so_far_apart_that_its_sum_overflows():
+    hidden = torch.full((1, 1), 1e20, requires_grad=True)
+    matrix = torch.full((32, 1), -2e17).index_fill(0, torch.tensor([0]), 0.0).requires_grad_()
+    loss = linear_encouraging_loss(hidden, matrix, torch.tensor([0]), label_smoothing=0.1)
+    wanted, _ = row((hidden @ matrix.t())[0].tolist(), 0, label_smoothing=0.1, log_end=0.75)
+    assert loss.item() == pytest.approx(wanted, rel=1e-6)
+    loss.backward()
+    assert matrix.grad.isfinite().all()
+    assert hidden.grad.isfinite().all()
+
+
+class Wrapped(torch.Tensor):
+    """A tensor whose elements lie elsewhere, as DTensor's or a quantised one's do."""
+
+    @staticmethod
+    def __new__(cls, shape):
+        return torch.Tensor._make_wrapper_subclass(cls, shape, dtype=torch.float64)
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        raise AssertionError(f"{func} of what is not here")
+
+
+class Named(torch.Tensor):
+    """A plain tensor by another name."""
+
+
+class Shared(torch.nn.Parameter):
+    """As accelerate and others derive theirs."""
+
+
+@pytest.mark.parametrize("kind", [lambda x: x.detach().as_subclass(Named).requires_grad_(), Shared])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("bonus", ["log", "none"])
+def test_subclasses_of_plain_tensors(kind, reduction, bonus):
+    hidden, matrix, offset, target = layer()
+    plain = (hidden, matrix, offset)
+    named = [kind(x) for x in plain]
+    results = []
+    for h, m, o in (plain, named):
+        loss = linear_encouraging_loss(h, m, target, linear_bias=o, reduction=reduction, bonus=bonus)
+        results.append([loss, *torch.autograd.grad(loss.sum(), (h, m, o))])
+    for found, wanted in zip(*reversed(results)):
+        torch.testing.assert_close(found.as_subclass(torch.Tensor), wanted)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +314,9 @@ class Sharded(torch.Tensor):
     [
         ({"linear_weight": torch.zeros(11, 5).double()}, "linear_weight must have shape (classes, 6)"),
         ({"linear_weight": torch.zeros(0).double()}, "linear_weight must have shape (classes, 6)"),
-        ({"linear_weight": torch.zeros(11, 6).double().as_subclass(Sharded)}, "got Sharded: gather sharded"),
+        ({"linear_weight": Wrapped((11, 6))}, "got Wrapped: gather sharded"),
+        ({"linear_weight": torch.zeros(11, 6).double().to_sparse()}, "got layout torch.sparse_coo: gather"),
+        ({"ignore_index": None}, "ignore_index must be an integer, got None"),
         ({"linear_bias": torch.zeros(5).double()}, "linear_bias must have shape (11,), got (5,)"),
         ({"target": torch.zeros(9).long()}, "target must be integer class indices of shape (10,)"),
         ({"target": torch.full((10,), 11)}, "target must be a class index from 0 to 10"),

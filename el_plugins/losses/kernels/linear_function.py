@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -9,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from el_plugins.losses.kernels import rows
-from el_plugins.losses.kernels.paths import refuse_second_order
 from el_plugins.losses.kernels.row_function import find_losses, write_gradient
+from el_plugins.losses.kernels.transforms import Gradient, Kernel, refuse_batched, refuse_second_order
 
 ELEMENTS = 2**22  # logits at a time: 16 MiB in fp32
 
@@ -24,11 +26,11 @@ def rows_at_a_time(count: int, classes: int) -> int:
     return max(ELEMENTS // max(classes, 1), min(128, count // 16), 1)
 
 
-class LinearRowLosses(torch.autograd.Function):
-    """Loss of each row of ``input @ matrix.T + bias``, or their sum, whose gradients forward can make.
+class LinearLoss(torch.autograd.Function):
+    """Sum of the losses of all rows of ``input @ matrix.T + bias``, whose gradients forward makes.
 
-    Summed, every row's upstream gradient is the same number: forward computes the gradients and backward
-    scales them where they stand, once. Row by row, backward computes the logits again.
+    Every row's upstream gradient is the same number, by which backward scales the gradients where they stand,
+    once. Not for torch.func, whose transforms see the outputs alone.
     """
 
     @staticmethod
@@ -41,12 +43,50 @@ class LinearRowLosses(torch.autograd.Function):
         kept: Tensor,
         terms: rows.Terms,
         path: str,
-        summed: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Losses (N) or their sum, and log p of the targets (N) without a gradient.
+        """The sum, and log p of the targets (N) without a gradient; arguments of :class:`LinearRowLosses`."""
+        wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
+        target, kept = target.unsqueeze(1), kept.unsqueeze(1)
+        ones = torch.ones_like(target, dtype=torch.promote_types(input.dtype, torch.float32))
+        upstream = ones if any(wanted) else None
+        losses, log_p, gradients = walk(input, matrix, bias, target, kept, terms, path, upstream, wanted)
+        ctx.gradients, ctx.dtype = gradients, input.dtype
+        ctx.mark_non_differentiable(log_p)
+        return losses.sum(), log_p
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of input, matrix and bias in their dtypes."""
+        refuse_second_order()
+        refuse_batched(upstream)
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            raise RuntimeError(
+                "linear_encouraging_loss has handed out its gradients: a second backward through it "
+                "needs reduction='none'"
+            )
+        gradients = [None if g is None else g.mul_(upstream).to(ctx.dtype) for g in gradients]
+        return (*gradients, None, None, None, None)
+
+    jvp = Kernel.jvp
+
+
+class LinearRowLosses(Kernel):
+    """Loss of each row of ``input @ matrix.T + bias``; backward computes the logits again."""
+
+    @staticmethod
+    def forward(
+        input: Tensor,
+        matrix: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        kept: Tensor,
+        terms: rows.Terms,
+        path: str,
+    ) -> tuple[Tensor, Tensor]:
+        """Losses (N), and log p of the targets (N) without a gradient.
 
         Args:
-            ctx: autograd's.
             input: (N, D), floating.
             matrix: (V, D), in input's dtype.
             bias: (V) or None.
@@ -54,40 +94,50 @@ class LinearRowLosses(torch.autograd.Function):
             kept: (N), bool; the others give exactly 0.
             terms: see :class:`~el_plugins.losses.kernels.rows.Terms`.
             path: ``chunks``, ``compiled`` or ``triton``.
-            summed: give the sum.
         """
-        ctx.terms, ctx.path, ctx.summed, ctx.dtype = terms, path, summed, input.dtype
-        ctx.gradients = None
-        wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
         target, kept = target.unsqueeze(1), kept.unsqueeze(1)
-        if summed and any(wanted):
-            ones = torch.ones_like(target, dtype=torch.promote_types(input.dtype, torch.float32))
-            losses, log_p, ctx.gradients = walk(input, matrix, bias, target, kept, terms, path, ones, wanted)
-        else:
-            losses, log_p, _ = walk(input, matrix, bias, target, kept, terms, path, None, wanted)
-            ctx.save_for_backward(input, matrix, bias, target, kept, terms.weight)
-        ctx.mark_non_differentiable(log_p)
-        return losses.sum() if summed else losses, log_p
+        losses, log_p, _ = walk(input, matrix, bias, target, kept, terms, path, None, [False] * 3)
+        return losses, log_p
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        """Keep what backward needs."""
+        *tensors, terms, path = inputs
+        ctx.save_for_backward(*tensors, terms.weight)  # the weight for autograd to notice a change of it
+        ctx.terms, ctx.path = terms, path
+        ctx.mark_non_differentiable(output[1])
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of input, matrix and bias in their dtypes."""
-        refuse_second_order()
-        if ctx.summed:
-            gradients, ctx.gradients = ctx.gradients, None
-            if gradients is None:
-                raise RuntimeError(
-                    "linear_encouraging_loss has handed out its gradients: a second backward through it "
-                    "needs reduction='none'"
-                )
-            gradients = [None if g is None else g.mul_(upstream) for g in gradients]
-        else:
-            wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
-            arguments = (*ctx.saved_tensors[:5], ctx.terms, ctx.path, upstream.unsqueeze(1), wanted)
-            with torch.autocast(upstream.device.type, enabled=False):  # the dtypes are those of forward
-                _, _, gradients = walk(*arguments)
-        gradients = [None if g is None else g.to(ctx.dtype) for g in gradients]
-        return (*gradients, None, None, None, None, None)
+        refuse_batched(upstream)
+        wanted = tuple(bool(needed) for needed in ctx.needs_input_grad[:3])
+        tensors = ctx.saved_tensors[:5]
+        gradients = LinearRowGradients.apply(upstream, *tensors, ctx.terms, ctx.path, wanted)
+        return (*gradients, None, None, None, None)
+
+
+class LinearRowGradients(Gradient):
+    """The gradients of :class:`LinearRowLosses`."""
+
+    @staticmethod
+    def forward(
+        upstream: Tensor,
+        input: Tensor,
+        matrix: Tensor,
+        bias: Tensor | None,
+        target: Tensor,
+        kept: Tensor,
+        terms: rows.Terms,
+        path: str,
+        wanted: tuple[bool, ...],
+    ) -> tuple[Tensor | None, ...]:
+        """Gradients of input, matrix and bias, those that are wanted, for ``upstream`` (N)."""
+        target, kept, upstream = (x.unsqueeze(1) for x in (target, kept, upstream))
+        # The dtypes are those of forward. The meta device has no autocast.
+        with nullcontext() if upstream.is_meta else torch.autocast(upstream.device.type, enabled=False):
+            _, _, gradients = walk(input, matrix, bias, target, kept, terms, path, upstream, wanted)
+        return tuple(None if g is None else g.to(input.dtype) for g in gradients)
 
 
 def walk(
@@ -99,7 +149,7 @@ def walk(
     terms: rows.Terms,
     path: str,
     upstream: Tensor | None,
-    wanted: list[bool],
+    wanted: Sequence[bool],
 ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
     """Losses (N), log p of the targets (N) and, given ``upstream`` (N, 1), the gradients that are wanted.
 

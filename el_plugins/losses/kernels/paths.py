@@ -8,11 +8,16 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
+from torch._subclasses import FakeTensor
 
 from el_plugins.losses.checks import check_choice, is_compiling
+from el_plugins.losses.kernels.fallback import guarded
+from el_plugins.losses.kernels.transforms import is_transformed
+from el_plugins.losses.kernels.transforms import refuse_second_order as refuse_second_order
 
 PATHS = ("auto", "formula", "chunks", "compiled", "triton")
 # Under it the seconds that compiling takes, once for every kind of call, are not won back soon.
@@ -26,7 +31,7 @@ CHUNK_ON_GPU = 2**24
 # As many settings are compiled in one process; more run slowly. torch's own limit is 8.
 SETTINGS = 64
 
-_chosen = "auto"
+_chosen = ContextVar("el_plugins.losses.kernels.use", default="auto")
 
 
 @contextmanager
@@ -46,29 +51,36 @@ def use(path: str) -> Iterator[None]:
                   ``chunks`` where that fails, in double precision, and for weighted or other than log
                   bonuses with label smoothing; halted focal loss of 0/1 targets or in double precision
                   as ``compiled``
-    ``formula``   the formula by autograd: slow and large, but differentiable twice and vmap-able
+    ``formula``   the formula by autograd: slow and large, but differentiable twice and in forward mode
     ============  ===================================================================================
 
-    All of them agree to rounding. Not meant to be switched by several threads at a time.
+    All of them agree to rounding. Where one fails, that call is computed by plain operations, with a
+    RuntimeWarning for each reason; running out of memory is an error. The choice is the thread's and the
+    asyncio task's own (a ``ContextVar``), and is made in forward: backward does as forward did.
 
     Raises:
         ValueError: ``path`` is not one of these.
     """
-    global _chosen
     check_choice("path", path, PATHS)
-    before, _chosen = _chosen, path
+    if is_compiling():  # a graph takes the formula in, whatever is chosen
+        yield
+        return
+    token = _chosen.set(path)
     try:
         yield
     finally:
-        _chosen = before
+        _chosen.reset(token)
 
 
 def chosen(x: torch.Tensor, may_compile: bool = True) -> str:
     """The path for ``x``: one of :data:`PATHS` but ``auto``, which compiles only where it may."""
     if is_compiling():  # the caller's graph takes the formula in, and fuses it
         return "formula"
-    if _chosen != "auto":
-        return _chosen
+    path = _chosen.get()
+    if x.is_meta or isinstance(x, FakeTensor):  # a shape alone, which no kernel can read
+        return "formula" if path == "formula" else "chunks"
+    if path != "auto":
+        return path
     if x.is_cuda and importlib.util.find_spec("triton"):
         return "triton"
     if may_compile and x.device.type == "cpu" and x.numel() >= WORTH_COMPILING and can_compile():
@@ -77,8 +89,8 @@ def chosen(x: torch.Tensor, may_compile: bool = True) -> str:
 
 
 def is_free() -> bool:
-    """Whether neither the caller nor a graph being compiled asks for a path."""
-    return _chosen == "auto" and not is_compiling()
+    """Whether neither the caller nor a graph being compiled nor a transform asks for a path."""
+    return not is_compiling() and _chosen.get() == "auto" and not is_transformed()
 
 
 @functools.lru_cache(maxsize=1)
@@ -105,24 +117,6 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return guarded(fast, function)
 
 
-@functools.lru_cache(maxsize=None)
-def guarded(fast: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """``fast``, or once that has failed, for good ``function``, which does the same."""
-
-    def call(*arguments: Any) -> Any:
-        nonlocal fast
-        if fast is function:
-            return function(*arguments)
-        try:
-            return fast(*arguments)
-        except Exception:
-            result = function(*arguments)  # what fails here too is the caller's
-            fast = function
-            return result
-
-    return call
-
-
 def on_its_device(launch: Callable[..., Any]) -> Callable[..., Any]:
     """``launch`` on the GPU that holds its first tensor, where Triton would take the current one."""
 
@@ -132,15 +126,6 @@ def on_its_device(launch: Callable[..., Any]) -> Callable[..., Any]:
             return launch(x, *arguments)
 
     return call
-
-
-def refuse_second_order() -> None:
-    """Raise RuntimeError where backward is to be differentiated itself."""
-    if torch.is_grad_enabled():  # in backward only with create_graph=True
-        raise RuntimeError(
-            "this loss is differentiable once: for second derivatives (create_graph=True) compute it inside "
-            "\"with el_plugins.losses.kernels.use('formula')\""
-        )
 
 
 def chunk_rows(x: torch.Tensor, path: str) -> list[slice]:

@@ -21,8 +21,7 @@ def measure(z: Tensor, terms: rows.Terms, columns: Tensor | None = None, apart: 
         columns: 0 to V-1 in the figures' dtype, for a compiler, which makes one pass of what finds the top
             class by them; plain operations find it faster on their own.
         apart: refer to the largest logit beside the top one, not to the top one, which takes a pass more
-            and is needed where the two lie so far apart that the exponentials of all others vanish. Not for
-            a compiler.
+            and is needed where the two lie so far apart that the exponentials of all others vanish.
     """
     z = single_precision(z)
     if columns is None:
@@ -40,8 +39,13 @@ def measure(z: Tensor, terms: rows.Terms, columns: Tensor | None = None, apart: 
         is_top = distance == 0
         first = torch.where(is_top, columns, float(z.size(1))).amin(dim=1, keepdim=True)
         top_class = first.clamp(max=z.size(1) - 1).long()  # there is none if the top is not finite
-        e = torch.where(is_top, 0, distance.exp())
         tied = is_top.to(z.dtype).sum(dim=1, keepdim=True) - 1  # as large as the top one, left out of e
+        if apart:
+            is_top, tied = columns == first, torch.zeros_like(top)
+            second = torch.where(is_top, -torch.inf, z).amax(dim=1, keepdim=True)
+            reference = torch.where(second == -torch.inf, top, second)
+            distance = torch.where(is_top, 0, z - reference)
+        e = torch.where(is_top, 0, distance.exp())
     total = e.sum(dim=1, keepdim=True) + tied
     values = gains = torch.zeros_like(top)
     if terms.elsewhere:
@@ -55,7 +59,7 @@ def measure(z: Tensor, terms: rows.Terms, columns: Tensor | None = None, apart: 
             log_rest = log_rest + torch.where(tied > 0, tied * (-scale).log1p(), 0)
             pulls = p.div_(rest).sum(dim=1, keepdim=True)
             pulls = pulls + torch.where(tied > 0, tied * scale / (1 - scale), 0)
-            distances = distance.sum(dim=1, keepdim=True)
+            distances = distance.mul_(rows.SHARE).sum(dim=1, keepdim=True)
             values, gains = rows.plain_sums(distances, log_rest, pulls, z.size(1) - 1, log_scale, terms)
         else:
             is_top = torch.arange(z.size(1), device=z.device) == top_class
@@ -67,6 +71,7 @@ def sums(log_p: Tensor, is_top: Tensor, terms: rows.Terms) -> tuple[Tensor, Tens
     """Values and gains of :class:`rows.Figures` for any bonus and weights, of (n, V) log p."""
     p = log_p.exp().masked_fill(is_top, 0)
     values, gains = terms.bonus(log_p, (-p).log1p()) - log_p, 1 + terms.bonus.pull(p, 1 - p)
+    values = values * rows.SHARE
     if terms.weight is not None:
         values, gains = values * terms.weight, gains * terms.weight
     values, gains = (x.masked_fill(is_top, 0).sum(dim=1, keepdim=True) for x in (values, gains))
@@ -74,19 +79,28 @@ def sums(log_p: Tensor, is_top: Tensor, terms: rows.Terms) -> tuple[Tensor, Tens
 
 
 def gradient(
-    output: Tensor, z: Tensor, terms: rows.Terms, state: rows.RowState, upstream: Tensor, share: Tensor
+    output: Tensor,
+    z: Tensor,
+    terms: rows.Terms,
+    state: rows.RowState,
+    upstream: Tensor,
+    share: Tensor,
+    blank: Tensor | None = None,
 ) -> None:
     """Write the gradient of the rows' losses times ``upstream``, (n, 1), into ``output``, which may be ``z``.
 
-    ``share`` is ``upstream`` times what a smoothed target gives every class. Leaves out the top class and the
-    target, whose gradients are ``at_top * upstream`` and ``at_target * upstream``.
+    ``share`` is ``upstream`` times what a smoothed target gives every class; rows that are ``blank``, (n, 1),
+    become 0 whatever they hold. Leaves out the top class and the target, whose gradients are ``at_top *
+    upstream`` and ``at_target * upstream``.
     """
     e = (single_precision(z) - state.reference).exp_()
     if not terms.elsewhere:
-        output.copy_(e.mul_(state.slope * upstream))
+        result = e.mul_(state.slope * upstream)
+        output.copy_(result if blank is None else result.masked_fill_(blank, 0))
         return
     p = e * state.scale
     pulls = p.div_(1 - p).mul_(terms.bonus_below_half) if terms.are_plain else terms.bonus.pull(p, 1 - p)
     smoothed = (1 + pulls).mul_(share)
     smoothed = smoothed if terms.weight is None else smoothed * terms.weight
-    output.copy_(e.mul_(state.slope * upstream).sub_(smoothed))
+    result = e.mul_(state.slope * upstream).sub_(smoothed)
+    output.copy_(result if blank is None else result.masked_fill_(blank, 0))

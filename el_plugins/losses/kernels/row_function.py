@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from el_plugins.losses.checks import any_true
 from el_plugins.losses.kernels import plain_rows, rows
-from el_plugins.losses.kernels.paths import CHUNKS, chunk_rows, compiled, guarded, refuse_second_order
+from el_plugins.losses.kernels.fallback import guarded
+from el_plugins.losses.kernels.paths import CHUNKS, chunk_rows, compiled
+from el_plugins.losses.kernels.transforms import Gradient, Kernel, is_transformed, refuse_batched
 
 # The sum of exp(z - top) beside the top class under which a row refers to its second logit: so certain a top
 # class leaves the others few digits, at last none, and a slope that overflows.
@@ -44,16 +48,25 @@ def measure(path: str, logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.
     # Kept chunk by chunk, figures would lie between the large tensors, whose memory could not be used again.
     figures = rows.Figures(*(logits.new_empty(len(logits), 1, dtype=wide) for _ in rows.Figures._fields))
     figures = figures._replace(top_class=torch.empty_like(figures.top, dtype=torch.int64))
-    for c in chunk_rows(logits, path):
-        for whole, part in zip(figures, function(logits[c], terms, columns)):
+    # To ask a GPU whether any row needs the pass more would take longer than that pass.
+    apart = logits.device.type != "cpu"
+    chunks = chunk_rows(logits, path)
+    for c in chunks:
+        for whole, part in zip(figures, function(logits[c], terms, columns, apart)):
             whole[c] = part
-    vanishing = (figures.total < VANISHING) & kept
-    if vanishing.any():
-        step = max(CHUNKS["chunks"] // logits.size(1), 1)
-        for here in vanishing.squeeze(1).nonzero().squeeze(1).split(step):
-            for whole, part in zip(figures, plain_rows.measure(logits[here], terms, apart=True)):
-                whole[here] = part
+    for again in [] if apart else vanishing(figures.total, kept, logits.size(1), chunks):
+        for whole, part in zip(figures, plain_rows.measure(logits[again], terms, apart=True)):
+            whole[again] = part
     return figures
+
+
+def vanishing(total: Tensor, kept: Tensor, classes: int, chunks: list[slice]) -> Sequence[slice | Tensor]:
+    """Rows, some at a time, whose ``total`` beside the top class is too small; all where no value is read."""
+    small = (total < VANISHING) & kept
+    found = any_true(small)
+    if not found:
+        return chunks if found is None else []
+    return small.squeeze(1).nonzero().squeeze(1).split(max(CHUNKS["chunks"] // classes, 1))
 
 
 def general(terms: rows.Terms, path: str, like: Tensor) -> rows.Terms:
@@ -111,14 +124,16 @@ def gradient(
         return
     function = compiled(plain_rows.gradient) if path == "compiled" else plain_rows.gradient
     share, terms = terms.elsewhere * upstream, general(terms, path, like=logits)
+    # Nothing times NaN is NaN: rows that are left out for what they hold need more than an upstream of 0.
+    broken = ~kept & ~state.reference.isfinite()
+    found = any_true(broken)
     for c in chunk_rows(logits, path):
         part = output[c]
         z = part if output is logits else logits[c]
         here = rows.RowState(*(value[c] for value in state))
-        function(part, z, terms, here, upstream[c], share[c])
-    # Nothing times NaN is NaN: rows that are left out for what they hold need more than an upstream of 0.
-    broken = (~kept & ~state.reference.isfinite()).squeeze(1)
-    output.index_fill_(0, broken.nonzero().squeeze(1), 0)
+        function(part, z, terms, here, upstream[c], share[c], broken[c] if found is None else None)
+    if found:
+        output.index_fill_(0, broken.squeeze(1).nonzero().squeeze(1), 0)
 
 
 def gradient_plainly(*arguments: Any) -> None:
@@ -133,7 +148,7 @@ def overlaps(logits: Tensor) -> bool:
     return logits.numel() > 1 and not apart
 
 
-class RowLosses(torch.autograd.Function):
+class RowLosses(Kernel):
     """Loss of each row of (N, V) logits; never holds more than their gradient beside them.
 
     Backward computes the gradient from the logits again, so they must not have changed since (autograd
@@ -142,12 +157,11 @@ class RowLosses(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, target: Tensor, kept: Tensor, terms: rows.Terms, path: str, inplace: bool
-    ) -> tuple[Tensor, Tensor]:
-        """Losses (N) and log p of the targets (N), float32 or float64, which has no gradient.
+        logits: Tensor, target: Tensor, kept: Tensor, terms: rows.Terms, path: str, inplace: bool
+    ) -> tuple[Tensor, ...]:
+        """Losses (N), float32 or float64, and without gradients log p of the targets (N) and the rows' state.
 
         Args:
-            ctx: autograd's.
             logits: (N, V), floating.
             target: (N), class indices within range.
             kept: (N), bool; the others give exactly 0.
@@ -155,22 +169,51 @@ class RowLosses(torch.autograd.Function):
             path: ``chunks``, ``compiled`` or ``triton``.
             inplace: let backward overwrite ``logits``, unless rows of them share memory.
         """
-        target, kept = target.unsqueeze(1), kept.unsqueeze(1)
-        losses, log_p, state = find_losses(path, logits, target, kept, terms)
+        losses, log_p, state = find_losses(path, logits, target.unsqueeze(1), kept.unsqueeze(1), terms)
+        return losses.squeeze(1), log_p.squeeze(1), *state
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep what backward needs."""
+        logits, target, kept, terms, path, inplace = inputs
+        _, log_p, *state = output
         # The weight among them, for autograd to notice when it has changed since.
         ctx.save_for_backward(logits, target, kept, terms.weight, *state)
         ctx.terms, ctx.path, ctx.inplace = terms, path, inplace and not overlaps(logits)
-        log_p = log_p.squeeze(1)
-        ctx.mark_non_differentiable(log_p)
-        return losses.squeeze(1), log_p
+        ctx.mark_non_differentiable(log_p, *state)
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, upstream: Tensor | None, *_: Any) -> tuple[Tensor | None, ...]:
         """The logits' gradient in their dtype."""
-        refuse_second_order()
-        logits, target, kept, _, *values = ctx.saved_tensors
+        gradient = None
+        if upstream is not None:
+            refuse_batched(upstream)
+            logits, target, kept, _, *state = ctx.saved_tensors
+            # Whoever transforms or differentiates this needs a function, and its input as it is.
+            inplace = ctx.inplace and not torch.is_grad_enabled() and not is_transformed()
+            run = RowGradient.forward if inplace else RowGradient.apply
+            gradient = run(upstream, logits, target, kept, ctx.terms, ctx.path, inplace, *state)
+        return gradient, None, None, None, None, None
+
+
+class RowGradient(Gradient):
+    """The gradient of :class:`RowLosses`."""
+
+    @staticmethod
+    def forward(
+        upstream: Tensor,
+        logits: Tensor,
+        target: Tensor,
+        kept: Tensor,
+        terms: rows.Terms,
+        path: str,
+        inplace: bool,
+        *state: Tensor,
+    ) -> Tensor:
+        """The gradient of the logits (N, V), in their place if ``inplace``, for ``upstream`` (N)."""
         logits = logits.detach()
-        output = logits if ctx.inplace else torch.empty_like(logits)
-        state = rows.RowState(*values)
-        write_gradient(ctx.path, output, logits, target, kept, ctx.terms, state, upstream.unsqueeze(1))
-        return output, None, None, None, None, None
+        output = logits if inplace else torch.empty_like(logits)
+        target, kept, upstream = (x.unsqueeze(1) for x in (target, kept, upstream))
+        write_gradient(path, output, logits, target, kept, terms, rows.RowState(*state), upstream)
+        return output

@@ -16,6 +16,10 @@ from torch import Tensor
 
 from el_plugins.losses.bonuses import Bonus
 
+# Values are summed in shares of this size: over more classes than anyone has a sum of shares overflows only
+# where the mean does. A power of two costs no digit.
+SHARE = 2.0**-32
+
 
 class Terms(NamedTuple):
     """What is the same for every row: q of the target and of every other class, class weights, the bonus."""
@@ -43,7 +47,7 @@ class Figures(NamedTuple):
     top_class: Tensor  # int64; of a tie any
     reference: Tensor
     total: Tensor  # sum of e
-    values: Tensor  # weighted sum of -log p + w b(p), if the target is smoothed
+    values: Tensor  # SHARE times the weighted sum of -log p + w b(p), if the target is smoothed
     gains: Tensor  # weighted sum of gains, likewise
 
 
@@ -70,11 +74,12 @@ def plain_sums(
 ) -> tuple[Tensor, Tensor]:
     """Values and gains of :class:`Figures` of plain terms, (n, 1) each.
 
-    ``distances``, ``log_rest`` and ``pulls`` are the sums of z - reference, log(1-p) and p / (1-p) over the
-    ``others``, all classes but the top one.
+    ``distances``, ``log_rest`` and ``pulls`` are the sums of SHARE (z - reference), log(1-p) and p / (1-p)
+    over the ``others``, all classes but the top one.
     """
     weight = terms.bonus_below_half
-    return weight * log_rest - distances - others * log_scale, others + weight * pulls
+    values = SHARE * weight * log_rest - distances - others * (SHARE * log_scale)
+    return values, others + weight * pulls
 
 
 def losses(
@@ -115,7 +120,7 @@ def losses(
     rest = (extra * gain).masked_fill(on_top, 0)
     if terms.elsewhere:
         every_top = terms.elsewhere if terms.weight is None else terms.elsewhere * terms.weight[top_class]
-        loss = loss + terms.elsewhere * values + every_top * term_top
+        loss = loss + terms.elsewhere / SHARE * values + every_top * term_top
         share_top = share_top + every_top
         rest = rest + terms.elsewhere * gains
     slope = scale * rest + share_top * gain_top

@@ -52,7 +52,7 @@ def _extremes(
 
 @triton.jit
 def _sums(
-    z_ptr, stride, top_ptr, second_ptr, scale_ptr, distances_ptr, rest_ptr, pulls_ptr, classes,
+    z_ptr, stride, top_ptr, second_ptr, scale_ptr, distances_ptr, rest_ptr, pulls_ptr, classes, share,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
     row = tl.program_id(0).to(tl.int64)
@@ -70,7 +70,7 @@ def _sums(
         z = tl.load(z_ptr + row * stride + here, mask=here < classes, other=0.0).to(tl.float32)
         distance = z - second
         p = tl.where(beside, tl.exp(distance) * scale, 0.0)
-        distances += tl.where(beside, distance, 0.0)
+        distances += tl.where(beside, distance * share, 0.0)
         product *= 1 - p
         pulls += p / (1 - p)
     tl.store(distances_ptr + row, tl.sum(distances, 0))
@@ -114,7 +114,7 @@ def measure(logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.Figures:
         if count:
             _sums[(count,)](
                 logits, logits.stride(0), top_class, reference, log_scale.exp(), distances, log_rest, pulls,
-                classes, BLOCK=block,
+                classes, rows.SHARE, BLOCK=block,
             )  # fmt: skip
         values, gains = rows.plain_sums(distances, log_rest, pulls, classes - 1, log_scale, terms)
     return rows.Figures(top, top_class, reference, total, values, gains)

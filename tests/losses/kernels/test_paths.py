@@ -1,10 +1,12 @@
 """Every implementation against the formula in float64: odd sizes, dtypes, layouts, and what each refuses."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
 from el_plugins.losses import EncouragingLoss, encouraging_loss, sigmoid_halted_focal_loss
-from el_plugins.losses.checks import is_compiling
 from el_plugins.losses.kernels import paths, use
 
 SETTINGS = [
@@ -89,16 +91,6 @@ def test_compiled_halted_focal(no_way_back):
     torch.testing.assert_close(grown[1], grown[0], rtol=1e-5, atol=1e-6)
 
 
-def test_where_compiling_fails_plain_operations_do_it():
-    def broken(x):
-        if is_compiling():
-            raise RuntimeError("no compiler on purpose")
-        return x + 1
-
-    call = paths.compiled(broken)
-    assert call(torch.ones(1)).item() == call(torch.ones(1)).item() == 2
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("p", [0.999, 0.999999])
 def test_narrow_gradients_are_rounded_once(dtype, p):
@@ -130,15 +122,16 @@ def test_all_ignored_rows_are_nothing():
     assert torch.equal(z.grad, torch.zeros(5, 7))
 
 
-def test_second_derivatives_and_vmap_are_refused():
+def test_second_derivatives_are_refused():
     z = torch.randn(4, 5, requires_grad=True)
     target = torch.tensor([0, 1, 2, 3])
     with use("chunks"):
-        for loss in (encouraging_loss(z, target), sigmoid_halted_focal_loss(z, target, reduction="sum")):
-            with pytest.raises(RuntimeError, match="differentiable once: for second derivatives"):
-                torch.autograd.grad(loss, z, create_graph=True)
-        with pytest.raises(RuntimeError, match="functorch"):
-            torch.func.vmap(encouraging_loss)(z, target)
+        first = torch.autograd.grad(encouraging_loss(z, target), z, create_graph=True)[0]
+        with pytest.raises(RuntimeError, match="differentiable once: for second derivatives"):
+            first.sum().backward()
+        loss = sigmoid_halted_focal_loss(z, target, reduction="sum")
+        with pytest.raises(RuntimeError, match="differentiable once: for second derivatives"):
+            torch.autograd.grad(loss, z, create_graph=True)
 
 
 def test_two_backward_passes_are_right_or_refused():
@@ -192,6 +185,23 @@ def test_in_place_overwrites_the_logits_with_their_gradient(view):
     torch.testing.assert_close(gradient, expected)
     torch.testing.assert_close(2 * part.detach(), expected[2:6] if view else expected[:4])
     assert logits._version > version
+
+
+@pytest.mark.parametrize("view", [lambda x: x, lambda x: x[1:], lambda x: x.view(2, 2, 5)[0]])
+@pytest.mark.parametrize("path", ["formula", "chunks"])
+def test_in_place_refuses_leaves_and_their_views(view, path):
+    parameter = torch.nn.Parameter(torch.randn(4, 5))
+    logits = view(parameter)
+    target = torch.zeros(len(logits), dtype=torch.long)
+    with use(path):
+        with pytest.raises(
+            RuntimeError, match="inplace=True would overwrite input with its gradient, but input"
+        ):
+            EncouragingLoss(inplace=True)(logits, target)
+        with torch.no_grad():  # no backward, nothing to overwrite
+            encouraging_loss(logits, target, inplace=True)
+        encouraging_loss(view(parameter.detach()), target, inplace=True)
+        encouraging_loss(view(parameter * 1), target, inplace=True).backward()
 
 
 @pytest.mark.parametrize("spread_out", [lambda x: x.unfold(0, 5, 1), lambda x: x[:5].expand(3, 5)])
@@ -251,3 +261,42 @@ def test_choice_of_path():
         assert paths.chosen(large) == "formula"
     with pytest.raises(ValueError, match=r"path must be one of auto, .* got 'fast'"), use("fast"):
         pass
+
+
+def test_each_thread_chooses_for_itself():
+    x = torch.zeros(2, 3)
+    inside, leave = threading.Event(), threading.Event()
+
+    def other():
+        with use("formula"):
+            inside.set()
+            leave.wait(60)
+            return paths.chosen(x)
+
+    with ThreadPoolExecutor(1) as pool:
+        with use("chunks"):
+            there = pool.submit(other)
+            inside.wait(60)
+            assert paths.chosen(x) == "chunks"
+        leave.set()
+        assert there.result() == "formula"
+    assert paths._chosen.get() == "auto"
+    assert paths.is_free()
+
+
+def test_backward_takes_the_path_of_forward():
+    z = torch.randn(4, 5, requires_grad=True)
+    with use("chunks"):
+        loss = encouraging_loss(z, torch.tensor([0, 1, 2, 3]))
+    with use("formula"):
+        loss.backward()
+    assert z.grad.isfinite().all()
+
+
+def test_a_path_chosen_inside_a_compiled_function(full_graph):
+    def loss(z, target):
+        with use("chunks"):
+            return encouraging_loss(z, target)
+
+    z, target = torch.randn(4, 5), torch.tensor([0, 1, 2, 3])
+    torch.testing.assert_close(full_graph(loss)(z, target), loss(z, target))

@@ -1,0 +1,63 @@
+"""Plain operations where a fast form fails: for that call, with a warning, and never for want of memory."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+@functools.lru_cache(maxsize=None)
+def guarded(fast: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """``fast``, or where that fails ``function``, which does the same, with a warning for each reason.
+
+    What cannot be compiled is not tried again for tensors of the same kinds. Running out of memory is an
+    error: ``function`` needs no less.
+    """
+    uncompilable: set[tuple[Any, ...]] = set()
+    reasons: set[str] = set()
+
+    def call(*arguments: Any) -> Any:
+        if uncompilable and kinds(arguments) in uncompilable:
+            return function(*arguments)
+        try:
+            return fast(*arguments)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            result = function(*arguments)  # what fails here too is the caller's
+            if is_of_compiling(error):
+                uncompilable.add(kinds(arguments))
+            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            if reason not in reasons:
+                reasons.add(reason)
+                name = f"{function.__module__}.{function.__name__}"
+                message = f"{name} is computed by plain torch operations, its fast form failed: {reason}"
+                warnings.warn(message, RuntimeWarning, stacklevel=2)
+            return result
+
+    return call
+
+
+def kinds(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What compiled code depends on in the tensors among ``arguments``, but for their sizes."""
+    tensors = (x for x in arguments if isinstance(x, torch.Tensor))
+    return tuple((type(x), x.dtype, x.device.type, x.layout) for x in tensors)
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether ``error`` says that memory ran out: torch's own classes, or the words of its CPU allocator."""
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    by_class = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
+    return by_class or (isinstance(error, RuntimeError) and any(text in str(error) for text in words))
+
+
+def is_of_compiling(error: Exception) -> bool:
+    """Whether ``error`` comes from making code, by torch.compile, Triton or the compiler that they call."""
+    makers = ("torch._dynamo", "torch._inductor", "triton")
+    by_class = any(cls.__module__.startswith(makers) for cls in type(error).__mro__)
+    return by_class or isinstance(error, subprocess.SubprocessError) or "compiler" in str(error).lower()
