@@ -17,8 +17,8 @@ from el_plugins.losses.checks import (
     class_layout,
     reduce,
 )
-from el_plugins.losses.formula import SMOOTHINGS, soft_row_losses
-from el_plugins.losses.rows import fused_row_losses
+from el_plugins.losses.formula import SMOOTHINGS
+from el_plugins.losses.rows import fused_row_losses, fused_soft_row_losses
 
 
 def encouraging_loss(
@@ -37,6 +37,7 @@ def encouraging_loss(
     bonus_eps: float = 1e-5,
     smoothing: str = "uniform",
     inplace: bool = False,
+    return_log_prob: bool = False,
 ) -> Tensor:
     r"""Cross-entropy plus a bonus, ``F.cross_entropy``'s drop-in replacement.
 
@@ -73,26 +74,27 @@ def encouraging_loss(
             ``input`` afterwards sees gradients; autograd notices when it needs the old values. Nothing is
             saved where logits are (N, C, d1, ...), which are copied first, or share memory, and under
             torch.func. Not for a leaf that requires a gradient, or a view of one.
+        return_log_prob: give ``(loss, log_prob)``: also log p of the targets, in the loss' dtype and target's
+            shape, 0 where ignored, without a gradient. Accuracy and perplexity then cost no second pass. For
+            class indices only.
 
     Returns:
         float32 (float64 for float64 input): a scalar, or input's shape without its classes for
         ``reduction="none"``. NaN and +inf logits give a non-finite loss and gradient. Works under
         ``torch.compile``.
-        Class probabilities go through the differentiable formula, which is slower and larger than the
-        kernels of class indices and ignores ``inplace``, and have gradients of their own. Class indices
-        are differentiable once and in reverse mode (``torch.func.grad``, ``vjp``, ``jacrev``, ``vmap``); for
-        second derivatives and forward mode take the formula, by
-        ``with el_plugins.losses.kernels.use("formula")``.
+        Differentiable once, by ``input`` and by class probabilities (which ignore ``inplace``), and in
+        reverse mode (``torch.func.grad``, ``vjp``, ``jacrev``, ``vmap``); for second derivatives and forward
+        mode take the formula, by ``with el_plugins.losses.kernels.use("formula")``.
         For a DTensor a DTensor: ``mean`` and ``sum`` over all its rows, replicated. Its placements are
         ``Replicate()`` or ``Shard(0)``; ``target`` is placed likewise on its mesh, or is a plain tensor of
         all rows, ``weight`` is replicated or a plain tensor.
 
     Raises:
         RuntimeError: ``inplace`` for a leaf that requires a gradient, or a view of one; a second derivative,
-            forward mode or a batch of gradients (``is_grads_batched``) of class indices.
+            forward mode or a batch of gradients (``is_grads_batched``).
         ValueError: an argument is out of range or of the wrong shape or dtype, or has no meaning for
-            class probabilities: an ``ignore_index`` >= 0, or ``fairseq`` label smoothing; a DTensor is
-            placed otherwise. Target indices are checked on CPU in eager mode only.
+            class probabilities: an ``ignore_index`` >= 0, ``fairseq`` label smoothing or ``return_log_prob``;
+            a DTensor is placed otherwise. Target indices are checked on CPU in eager mode only.
     """
     terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
     check_options(reduction, label_smoothing, smoothing)
@@ -107,16 +109,17 @@ def encouraging_loss(
     logits = input.movedim(class_dim, -1).reshape(-1, input.size(class_dim))
     check_weight(weight, logits.size(1))
     if target.is_floating_point():
-        check_soft_options(ignore_index, label_smoothing, smoothing)
+        check_soft_options(ignore_index, label_smoothing, smoothing, return_log_prob)
         q = target.movedim(class_dim, -1)
-        losses = soft_row_losses(logits, q.reshape(logits.shape), weight, label_smoothing, terms)
+        losses = fused_soft_row_losses(logits, q.reshape(logits.shape), weight, label_smoothing, terms)
         return finish(losses.reshape(q.shape[:-1]), reduction)
     rows, kept = check_targets(target, logits.size(1), ignore_index)
-    losses, _ = fused_row_losses(logits, rows, kept, weight, label_smoothing, smoothing, terms, inplace)
-    if reduction == "none":
-        return finish(losses.reshape(target.shape), reduction)
-    count = kept.to(losses.dtype) if weight is None else kept * weight.to(losses.dtype)[rows]
-    return finish(losses, reduction, count.sum())
+    losses, log_p = fused_row_losses(logits, rows, kept, weight, label_smoothing, smoothing, terms, inplace)
+    count = (kept.to(losses.dtype) if weight is None else kept * weight.to(losses.dtype)[rows]).sum()
+    loss = finish(losses.reshape(target.shape), reduction, count)
+    if return_log_prob:  # as torch's functions that return indices on request, typed without them
+        return loss, finish(log_p.reshape(target.shape), "none")  # type: ignore[return-value]
+    return loss
 
 
 def check_options(reduction: str, label_smoothing: float, smoothing: str) -> None:
@@ -136,8 +139,12 @@ def check_overwritable(input: Tensor) -> None:
         )
 
 
-def check_soft_options(ignore_index: int, label_smoothing: float, smoothing: str) -> None:
+def check_soft_options(
+    ignore_index: int, label_smoothing: float, smoothing: str, return_log_prob: bool
+) -> None:
     """Raise ValueError for options that need class indices, of which class probabilities have none."""
+    if return_log_prob:
+        raise ValueError("return_log_prob must be False for class probabilities, which name no one target")
     if ignore_index >= 0:
         raise ValueError(f"ignore_index must be negative for class probabilities, got {ignore_index}")
     if label_smoothing > 0 and smoothing == "fairseq":

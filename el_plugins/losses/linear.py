@@ -45,6 +45,7 @@ def linear_encouraging_loss(
     bonus_exponent: float = 2.0,
     bonus_eps: float = 1e-5,
     smoothing: str = "uniform",
+    return_log_prob: bool = False,
 ) -> Tensor:
     """``encouraging_loss(F.linear(input, linear_weight, linear_bias), target)`` in less memory.
 
@@ -61,7 +62,7 @@ def linear_encouraging_loss(
         target: class indices, integer, shaped (...).
         linear_bias: (V) or None.
         weight, ignore_index, reduction, label_smoothing, log_end, bonus, bonus_weight, bonus_start,
-            bonus_exponent, bonus_eps, smoothing: as in :func:`encouraging_loss`.
+            bonus_exponent, bonus_eps, smoothing, return_log_prob: as in :func:`encouraging_loss`.
 
     Returns:
         As :func:`encouraging_loss`. Differentiable once, by ``input``, ``linear_weight`` and
@@ -84,10 +85,12 @@ def linear_encouraging_loss(
     dtype = layer_dtype(hidden, linear_weight, linear_bias)
     # Its zeros times the logits of a row that is not kept are NaN where the bias excludes a class.
     finite = linear_bias is None or any_true(kept) is not None
-    if summed and terms.is_nothing and not label_smoothing and finite and torch_sums(dtype):
+    plain = summed and terms.is_nothing and not label_smoothing and not return_log_prob
+    log_p = None
+    if plain and finite and torch_sums(dtype):
         losses = cross_entropy_by_torch(hidden, linear_weight, linear_bias, rows, kept, weight)
     else:
-        losses, _ = linear_row_losses(
+        losses, log_p = linear_row_losses(
             hidden,
             linear_weight,
             linear_bias,
@@ -99,10 +102,11 @@ def linear_encouraging_loss(
             terms,
             summed,
         )
-    if reduction == "none":
-        return losses.reshape(target.shape)
-    count = kept.to(losses.dtype) if weight is None else kept * weight.to(losses.dtype)[rows]
-    return reduce(losses, reduction, count.sum())
+    count = (kept.to(losses.dtype) if weight is None else kept * weight.to(losses.dtype)[rows]).sum()
+    loss = reduce(losses if summed else losses.reshape(target.shape), reduction, count)
+    if return_log_prob and log_p is not None:
+        return loss, log_p.reshape(target.shape)  # type: ignore[return-value]
+    return loss
 
 
 def linear_row_losses(

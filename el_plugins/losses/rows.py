@@ -7,10 +7,11 @@ from torch import Tensor
 
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.checks import single_precision
-from el_plugins.losses.formula import row_losses, smoothed_target
+from el_plugins.losses.formula import row_losses, smoothed_target, soft_row_losses
 from el_plugins.losses.kernels import paths
 from el_plugins.losses.kernels.row_function import RowLosses
 from el_plugins.losses.kernels.rows import Terms
+from el_plugins.losses.kernels.soft_function import SoftLosses, SoftOptions
 
 
 def fused_row_losses(
@@ -39,6 +40,18 @@ def fused_row_losses(
     return losses, log_p
 
 
+def fused_soft_row_losses(
+    logits: Tensor, target: Tensor, weight: Tensor | None, label_smoothing: float, bonus: Bonus
+) -> Tensor:
+    """:func:`soft_row_losses` by the path that :mod:`~el_plugins.losses.kernels.paths` chooses."""
+    path = paths.chosen(logits)
+    if path == "formula":
+        return soft_row_losses(logits, target, weight, label_smoothing, bonus)
+    weight = constant_weight(weight, logits.dtype)
+    options = SoftOptions(1 - label_smoothing, label_smoothing / logits.size(1), weight, bonus)
+    return SoftLosses.apply(logits, target, options, path)
+
+
 def row_terms(
     weight: Tensor | None,
     label_smoothing: float,
@@ -49,11 +62,20 @@ def row_terms(
 ) -> Terms:
     """What the kernels take of the options, for logits of ``dtype``."""
     on_target, elsewhere = smoothed_target(label_smoothing, smoothing, classes)
-    if weight is not None:
-        if weight.requires_grad:
-            raise ValueError(
-                "weight must not require a gradient, which the kernels do not have: detach it, or compute "
-                "the loss inside \"with el_plugins.losses.kernels.use('formula')\""
-            )
-        weight = weight.to(torch.promote_types(dtype, torch.float32))
-    return Terms(on_target, elsewhere if label_smoothing else 0.0, weight, bonus)
+    return Terms(on_target, elsewhere if label_smoothing else 0.0, constant_weight(weight, dtype), bonus)
+
+
+def constant_weight(weight: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """``weight`` in the precision in which logits of ``dtype`` are computed.
+
+    Raises:
+        ValueError: it requires a gradient.
+    """
+    if weight is None:
+        return None
+    if weight.requires_grad:
+        raise ValueError(
+            "weight must not require a gradient, which the kernels do not have: detach it, or compute "
+            "the loss inside \"with el_plugins.losses.kernels.use('formula')\""
+        )
+    return weight.to(torch.promote_types(dtype, torch.float32))

@@ -4,6 +4,7 @@ import re
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from el_plugins.losses import EncouragingLoss, encouraging_loss
 
@@ -75,6 +76,7 @@ def test_under_vmap(label_smoothing):
             {"target": torch.zeros(2, 4), "label_smoothing": 0.1, "smoothing": "fairseq"},
             "smoothing='fairseq' spreads label_smoothing over all classes but the target",
         ),
+        ({"target": torch.zeros(2, 4), "return_log_prob": True}, "return_log_prob must be False for class"),
         ({"target": torch.zeros(3, dtype=torch.long)}, "target must have shape"),
         ({"target": torch.tensor([0, 4])}, "target must be a class index from 0 to 3 or ignore_index"),
         ({"target": torch.tensor([0, -1])}, "got -1"),
@@ -86,6 +88,20 @@ def test_errors_name_the_argument_its_value_and_what_is_allowed(arguments, messa
     defaults = {"input": torch.zeros(2, 4), "target": torch.zeros(2, dtype=torch.long)}
     with pytest.raises(ValueError, match=re.escape(message)):
         encouraging_loss(**{**defaults, **arguments})
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("shape", [(5,), (7, 5), (3, 5, 2)])
+def test_log_prob_of_the_target_on_request(reduction, shape):
+    z = torch.randn(shape, requires_grad=True)
+    target = torch.randint(5, shape[:1] + shape[2:] if len(shape) > 1 else ())
+    if target.dim():
+        target.view(-1)[0] = -100
+    options = {"reduction": reduction, "label_smoothing": 0.1, "weight": torch.rand(5)}
+    loss, log_prob = encouraging_loss(z, target, **options, return_log_prob=True)
+    assert torch.equal(loss, encouraging_loss(z, target, **options))
+    torch.testing.assert_close(log_prob, -F.cross_entropy(z, target, reduction="none").detach())
+    assert not log_prob.requires_grad
 
 
 def test_module_is_the_function():

@@ -58,6 +58,17 @@ def test_equals_the_loss_of_the_logits(reduction, options, bias):
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("options", [{}, {"bonus": "none"}], ids=str)
+def test_log_prob_of_the_targets_on_request(reduction, options):
+    hidden, matrix, offset, target = layer()
+    arguments = {"linear_bias": offset, "reduction": reduction, **options}
+    loss, log_prob = linear_encouraging_loss(hidden, matrix, target, **arguments, return_log_prob=True)
+    torch.testing.assert_close(loss, linear_encouraging_loss(hidden, matrix, target, **arguments))
+    logits = F.linear(hidden, matrix, offset).detach()
+    torch.testing.assert_close(log_prob, -F.cross_entropy(logits, target, reduction="none"))
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"log_end": 1.0, "label_smoothing": 0.1, "smoothing": "fairseq"}], ids=str
 )

@@ -7,6 +7,9 @@ from encouraging_cases import BONUS_OPTIONS, HARD_LOGITS, oracle_options
 from oracle import row
 
 from el_plugins.losses import EncouragingLoss, encouraging_loss
+from el_plugins.losses.kernels import paths, use
+
+pytestmark = pytest.mark.usefixtures("path")
 
 LAYOUTS = [(5,), (7, 5), (3, 5, 2), (2, 5, 3, 4)]
 
@@ -68,7 +71,7 @@ def test_equals_fifty_digits_mixed_by_the_probabilities(options, dtype, toleranc
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("options", BONUS_OPTIONS, ids=str)
-def test_derivatives_of_logits_and_probabilities_by_finite_differences(options, label_smoothing):
+def test_derivatives_of_logits_and_probabilities_by_finite_differences(formula, options, label_smoothing):
     inputs = logits_and_probabilities(3, 4)
 
     def loss(z, q):
@@ -146,6 +149,45 @@ def test_under_vmap():
     z, q = z.transpose(1, 2), q.transpose(1, 2)
     mapped = torch.func.vmap(encouraging_loss)(z, q)
     torch.testing.assert_close(mapped, torch.stack([encouraging_loss(*pair) for pair in zip(z, q)]))
+
+
+@pytest.mark.parametrize("wanted", [(True, False), (False, True)])
+def test_only_the_wanted_gradients_are_made(wanted):
+    both = logits_and_probabilities(6, 5)
+    inputs = [x.detach().requires_grad_(needed) for x, needed in zip(both, wanted)]
+    encouraging_loss(*inputs, label_smoothing=0.1).backward()
+    expected = torch.autograd.grad(encouraging_loss(*both, label_smoothing=0.1), both)
+    for x, needed, gradient in zip(inputs, wanted, expected):
+        assert (x.grad is not None) == needed
+        assert x.grad is None or torch.equal(x.grad, gradient)
+
+
+def test_backward_twice_gives_the_same_gradients():
+    inputs = logits_and_probabilities(6, 5)
+    loss = encouraging_loss(*inputs)
+    first = torch.autograd.grad(loss, inputs, retain_graph=True)
+    torch.testing.assert_close(torch.autograd.grad(loss, inputs), first, rtol=0, atol=0)
+
+
+def test_second_derivatives_are_refused_where_there_are_none():
+    z, q = logits_and_probabilities(3, 4)
+    with use("chunks"):
+        (gradient,) = torch.autograd.grad(encouraging_loss(z, q), z, create_graph=True)
+        with pytest.raises(RuntimeError, match="differentiable once"):
+            gradient.sum().backward()
+
+
+@pytest.mark.parametrize("options", BONUS_OPTIONS[::3], ids=str)
+def test_chunks_and_large_vocabularies_agree_with_the_formula(options, monkeypatch):
+    monkeypatch.setitem(paths.CHUNKS, "chunks", 100)
+    inputs = logits_and_probabilities(7, 43)
+    options = {**options, "label_smoothing": 0.1, "weight": torch.linspace(0.5, 2, 43, dtype=torch.float64)}
+    with use("formula"):
+        expected = encouraging_loss(*inputs, **options)
+    with use("chunks"):
+        loss = encouraging_loss(*inputs, **options)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, inputs), torch.autograd.grad(expected, inputs))
 
 
 def test_module_takes_both_kinds_of_target():

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.checks import any_true
 from el_plugins.losses.kernels import plain_rows, rows
 from el_plugins.losses.kernels.fallback import guarded
@@ -73,11 +74,15 @@ def general(terms: rows.Terms, path: str, like: Tensor) -> rows.Terms:
     """``terms`` without the numbers for each of which code would be made: those that differ by vocabulary,
     and, as a tensor, the weight of the bonus, which changes at every update where it is scheduled."""
     terms = terms._replace(on_target=0.0, elsewhere=1.0 if terms.elsewhere else 0.0)
-    if path == "compiled" and not terms.bonus.is_nothing:
-        wide = torch.promote_types(like.dtype, torch.float32)
-        weight = torch.as_tensor(terms.bonus.weight, dtype=wide, device=like.device)
-        terms = terms._replace(bonus=dataclasses.replace(terms.bonus, weight=weight))
-    return terms
+    return terms._replace(bonus=with_dynamic_weight(terms.bonus, path, like))
+
+
+def with_dynamic_weight(bonus: Bonus, path: str, like: Tensor) -> Bonus:
+    """``bonus`` with its weight as a tensor where a number would be a constant of compiled code."""
+    if path != "compiled" or bonus.is_nothing:
+        return bonus
+    wide = torch.promote_types(like.dtype, torch.float32)
+    return dataclasses.replace(bonus, weight=torch.as_tensor(bonus.weight, dtype=wide, device=like.device))
 
 
 def measure_plainly(logits: Tensor, kept: Tensor, terms: rows.Terms) -> rows.Figures:

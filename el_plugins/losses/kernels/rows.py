@@ -69,6 +69,27 @@ def scales(top: Tensor, reference: Tensor, total: Tensor) -> tuple[Tensor, Tenso
     return reference - top + log_top, log_top, F.logsigmoid(odds)
 
 
+class TopClass(NamedTuple):
+    """The top class of each row, whose p alone can pass 1/2: (n, 1) each."""
+
+    log_scale: Tensor  # p_j = scale * e_j for every other class
+    scale: Tensor
+    log_p: Tensor
+    p: Tensor
+    term: Tensor  # -log p + w b(p)
+    gain: Tensor  # scale * (1 - w p b'(p)), finite where the gain itself is not
+
+
+def top_class_of(top: Tensor, reference: Tensor, total: Tensor, bonus: Bonus) -> TopClass:
+    """:class:`TopClass` of :class:`Figures`; without another class that counts the bonus is 0."""
+    alone = total == 0
+    log_scale, log_p, log_1mp = scales(top, reference, total)
+    scale, p = log_scale.exp(), log_p.exp()
+    gain = (scale + bonus.pull(p, total, scale)).masked_fill(alone, 0)
+    term = bonus(log_p, log_1mp.masked_fill(alone, 0)).masked_fill(alone, 0) - log_p
+    return TopClass(log_scale, scale, log_p, p, term, gain)
+
+
 def plain_sums(
     distances: Tensor, log_rest: Tensor, pulls: Tensor, others: int, log_scale: Tensor, terms: Terms
 ) -> tuple[Tensor, Tensor]:
@@ -100,12 +121,7 @@ def losses(
     bonus = terms.bonus
     top, top_class, reference, total, values, gains = figures
     on_top = target == top_class
-    alone = total == 0  # no class beside the top one that counts: the bonus is 0
-    log_scale, log_top, log_rest = scales(top, reference, total)
-    scale, p_top = log_scale.exp(), log_top.exp()
-    # The gain 1 - w p b'(p) of the top class, times scale: finite where the gain is not.
-    gain_top = (scale + bonus.pull(p_top, total, scale)).masked_fill(alone, 0)
-    term_top = bonus(log_top, log_rest.masked_fill(alone, 0)).masked_fill(alone, 0) - log_top
+    log_scale, scale, log_top, p_top, term_top, gain_top = top_class_of(top, reference, total, bonus)
 
     e_target = (z_target - reference).masked_fill(on_top, 0)
     log_p = e_target + log_scale
