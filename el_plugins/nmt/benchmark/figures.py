@@ -12,6 +12,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
+from el_plugins.workflow.divergence import DIVERGED
+
 SIZE = (7, 4)
 # Text stays text, and the same figures give the same file.
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "el-nmt-benchmark", "axes.grid": True, "grid.alpha": 0.3}
@@ -36,6 +38,11 @@ def draw(summary: Mapping[str, Any], folder: Path) -> dict[str, Path]:
         for name, (title, plot) in plots.items():
             figure, axes = plt.subplots(figsize=SIZE, layout="constrained")
             if plot(axes, summary):
+                for row in summary["diverged"]:
+                    label = f"{row['system']}, seed {row['seed']}: {DIVERGED}"
+                    axes.plot([], [], "x", color="black", label=label)
+                if summary["diverged"]:
+                    axes.legend()
                 axes.set_title(title)
                 path = folder / f"{name}.svg"
                 temporary = folder / f"{name}.tmp.svg"

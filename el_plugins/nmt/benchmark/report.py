@@ -34,7 +34,7 @@ def write(summary: Mapping[str, Any], plots: Mapping[str, Path], folder: Path) -
     sections = [
         {
             "heading": tables.heading(section),
-            "scores": tables.scores(section),
+            "scores": tables.scores(section, tables.diverged(summary)),
             "differences": tables.differences(section),
         }
         for section in summary["sections"]

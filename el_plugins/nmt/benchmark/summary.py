@@ -17,6 +17,7 @@ from el_plugins.nmt.benchmark.settings import Benchmark
 from el_plugins.nmt.benchmark.statistics import METRICS, over_sentences
 from el_plugins.nmt.score import read_lines
 from el_plugins.nmt.scoring import detokenise, read_generated
+from el_plugins.workflow.divergence import DIVERGED, describe
 from el_plugins.workflow.paired import over_seeds
 from el_plugins.workflow.results import spread
 
@@ -47,42 +48,56 @@ def summarise(benchmark: Benchmark, runs: Sequence[Run], failed: Mapping[str, st
     """All figures of the reports; see the keys of the value returned.
 
     Raises:
-        ValueError: no run is complete.
+        ValueError: no run is complete, or a run of every system diverged.
     """
     done = [run for run in runs if run.result.exists()]
     if not done:
         raise ValueError("no run is complete, so there is nothing to report")
     results = {(run.system.name, run.seed): read_result(run.result) for run in done}
+    diverged = [
+        {"system": name, "seed": seed, DIVERGED: found[DIVERGED]}
+        for (name, seed), found in results.items()
+        if DIVERGED in found
+    ]
+    # The other seeds of a system with such a run are the lucky ones: no mean and no test is made of them.
+    broken = {row["system"] for row in diverged}
+    done = [run for run in done if DIVERGED not in results[run.system.name, run.seed]]
+    if broken and not any(run.system.name not in broken for run in done):
+        where = ", ".join(f"{row['system']}/seed{row['seed']} {describe(row)}" for row in diverged)
+        raise ValueError(f"there is nothing to report but runs that diverged: {where}")
     rows = [
         {"system": run.system.name, "seed": run.seed, **row}
         for run in done
         for row in results[run.system.name, run.seed]["scores"]
     ]
+    whole = [row for row in rows if row["system"] not in broken]
     by_run = {(run.system.name, run.seed): run for run in done}
     sections = []
     for checkpoint in CHECKPOINTS:
         for subset in benchmark.data.references:
-            chosen = [row for row in rows if (row["checkpoint"], row["subset"]) == (checkpoint, subset)]
+            chosen = [row for row in whole if (row["checkpoint"], row["subset"]) == (checkpoint, subset)]
             if chosen:
                 sections.append(_section(benchmark, checkpoint, subset, chosen))
     text = Text(benchmark)
-    comparisons = _test_sentences(benchmark, sections, rows, by_run, text, runs[0].output)
+    comparisons = _test_sentences(benchmark, sections, whole, by_run, text, runs[0].output)
     return {
         "name": runs[0].output.name,
         "settings": asdict(benchmark),
         "systems": [system.name for system in benchmark.systems],
         "seeds": {
-            system.name: [run.seed for run in done if run.system == system] for system in benchmark.systems
+            system.name: [run.seed for run in done if run.system == system and system.name not in broken]
+            for system in benchmark.systems
         },
         "failed": dict(failed),
+        "diverged": diverged,  # system, seed and step
         "sections": sections,  # means over seeds, by checkpoint and subset
         "rows": rows,  # every score of every run
         "sentence_tests": comparisons,
         "curves": {run.name: results[run.system.name, run.seed]["curve"] for run in done},
         "tokens": {run.name: dict(np.load(run.folder / "tokens.npz")) for run in done},
         "training": {run.name: results[run.system.name, run.seed]["training"] for run in done},
-        "lengths": _lengths(benchmark, rows, by_run, text),
-        "changed": _changed(benchmark, rows, by_run, text),
+        "lengths": _lengths(benchmark, whole, by_run, text),
+        "changed": _changed(benchmark, whole, by_run, text),
         "versions": {run.name: results[run.system.name, run.seed]["versions"] for run in done},
         "commands": {run.name: _commands(run) for run in done},
     }

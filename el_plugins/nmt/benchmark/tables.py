@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from el_plugins.nmt.benchmark.statistics import METRICS, verdict
 from el_plugins.nmt.scoring import TITLES
+from el_plugins.workflow.divergence import MARK, describe
 from el_plugins.workflow.results import cells, spread, with_spread
 
 CHECKPOINTS = {
@@ -34,8 +35,12 @@ def heading(place: Mapping[str, Any]) -> str:
 
 def verdicts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(system, verdict, why) on BLEU, for each kind of checkpoint and test subset."""
-    found = []
     baseline = summary["systems"][0]
+    broken = diverged(summary)
+    if baseline in broken:
+        why = f"{baseline}, which it is compared with: {broken[baseline]}"
+        broken.update({name: why for name in summary["systems"] if name not in broken})
+    found = [(name, "no result", why) for name, why in broken.items()]
     for section in summary["sections"]:
         for name, scores in section["systems"].items():
             bleu = scores["bleu"]
@@ -53,14 +58,22 @@ def verdicts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     return found
 
 
+def diverged(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Which seeds of a system diverged and when, in words, by system."""
+    found: dict[str, list[str]] = {}
+    for row in summary["diverged"]:
+        found.setdefault(row["system"], []).append(f"seed {row['seed']} {describe(row)}")
+    return {name: ", ".join(seeds) for name, seeds in found.items()}
+
+
 def interval(comparison: Mapping[str, Any]) -> str:
     """Both ends of a confidence interval."""
     return f"{comparison['low']:+.2f} to {comparison['high']:+.2f}"
 
 
-def scores(section: Mapping[str, Any]) -> list[list[str]]:
-    """Mean and standard deviation over seeds, a row a system."""
-    rows = {}
+def scores(section: Mapping[str, Any], diverged: Iterable[str] = ()) -> list[list[str]]:
+    """Mean and standard deviation over seeds, a row a system; a mark for the systems that diverged."""
+    rows: dict[str, Any] = {name: dict.fromkeys(SCORES, MARK) for name in diverged}
     for name, figures in section["systems"].items():
         penalties = sorted({penalty for penalty in figures["length_penalties"] if penalty is not None})
         rows[name] = {

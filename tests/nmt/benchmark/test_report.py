@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("matplotlib")
 pytest.importorskip("sacrebleu")
 
-from el_plugins.nmt.benchmark import report
+from el_plugins.nmt.benchmark import report, tables
 from el_plugins.nmt.benchmark.figures import draw
 from el_plugins.nmt.benchmark.statistics import METRICS
 from el_plugins.workflow.paired import over_seeds
@@ -52,6 +52,7 @@ def summary():
         "settings": settings,
         "systems": list(BLEU),
         "seeds": dict.fromkeys(BLEU, SEEDS),
+        "diverged": [],
         "failed": {"el/seed9": "RuntimeError: fairseq-train ended with exit status 1\nlast line"},
         "sections": [
             {
@@ -96,6 +97,14 @@ def test_markdown(folder):
     # No run logged this, so there is no empty plot of it.
     assert not (folder / "figures" / "well_classified.svg").exists()
     assert "<b>" in text.split("source: ")[1]
+
+
+def test_a_baseline_that_diverged_leaves_no_verdict(summary):
+    diverged = [{"system": "ce", "seed": 2, "diverged": 340}]
+    sections = [{**summary["sections"][0], "systems": {}}]
+    found = tables.verdicts({**summary, "diverged": diverged, "sections": sections})
+    assert [(name, verdict) for name, verdict, _ in found] == [("ce", "no result"), ("el", "no result")]
+    assert found[1][2] == "ce, which it is compared with: seed 2 diverged at step 340"
 
 
 @pytest.fixture(scope="module")
