@@ -1,7 +1,7 @@
 """Train and evaluate any detectron2 model, those of this package among them, on COCO-style data.
 
 detectron2's DefaultTrainer with COCO evaluation. KEY VALUE pairs at the end override the config. The
-final figures go to OUTPUT_DIR/results.json.
+final figures go to OUTPUT_DIR/results.json, or the iteration at which the training diverged.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from detectron2.utils import comm
 from torch import nn
 
 from detectron2_heads.config import add_encouraging_config, add_halted_focal_config
-from el_plugins.workflow.results import write_json
+from el_plugins.workflow.divergence import DIVERGED
+from el_plugins.workflow.results import without_nan, write_json
 
 logger = logging.getLogger("detectron2.el_plugins")
 
@@ -117,7 +118,14 @@ def main(arguments: argparse.Namespace, trainer_class: type[Trainer] = Trainer) 
     else:
         trainer = trainer_class(cfg)
         trainer.resume_or_load(resume=arguments.resume)
-        results = trainer.train()
+        try:
+            results = trainer.train()
+        except FloatingPointError as error:  # detectron2's word for a loss that is not finite
+            path = Path(cfg.OUTPUT_DIR, "results.json")
+            write_json(path, {DIVERGED: trainer.iter + 1})
+            raise SystemExit(f"train_net: diverged at iteration {trainer.iter + 1}, see {path}") from error
+    # COCO has no AP of what is not there, NaN: nothing detected, or no object of a size.
+    results = without_nan(results)
     if comm.is_main_process():
         write_json(Path(cfg.OUTPUT_DIR, "results.json"), results)
     return results

@@ -6,6 +6,25 @@ import torch
 from torch import Tensor
 
 
+class NotFiniteError(ValueError):
+    """What is to be measured holds NaN or infinity, as a diverged training's outputs do."""
+
+
+def require_finite(**values: Tensor) -> None:
+    """Refuse NaN and infinity, which comparisons would otherwise count as very good or very bad scores.
+
+    Args:
+        values: any shape and dtype, by the name that the message gives them.
+
+    Raises:
+        NotFiniteError: it says how many values of each name are not finite.
+    """
+    bad = {name: int((~torch.isfinite(value)).sum()) for name, value in values.items()}
+    if any(bad.values()):
+        counts = " and ".join(f"{bad[name]} of {value.numel()} {name}" for name, value in values.items())
+        raise NotFiniteError(f"all values must be finite, got {counts} that are not")
+
+
 def energy(logits: Tensor, target: Tensor) -> Tensor:
     """Energy of the target class, -z_y: low where the model finds the example compatible with its label.
 
@@ -15,7 +34,11 @@ def energy(logits: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         (N,) in the dtype of ``logits``.
+
+    Raises:
+        NotFiniteError: a logit is NaN or infinite.
     """
+    require_finite(logits=logits)
     return -logits.gather(1, target.unsqueeze(1)).squeeze(1)
 
 
@@ -28,6 +51,9 @@ def margin(logits: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         (N,) in the dtype of ``logits``.
+
+    Raises:
+        NotFiniteError: a logit is NaN or infinite.
     """
     others = logits.scatter(1, target.unsqueeze(1), -torch.inf)
     return -energy(logits, target) - others.max(dim=1).values
@@ -44,7 +70,11 @@ def ood_scores(logits: Tensor) -> dict[str, Tensor]:
 
     Returns:
         (N,) by name.
+
+    Raises:
+        NotFiniteError: a logit is NaN or infinite.
     """
+    require_finite(logits=logits)
     return {
         "minimum_energy": -logits.max(dim=1).values,
         "maximum_probability": -logits.softmax(dim=1).max(dim=1).values,
@@ -65,9 +95,11 @@ def ood_metrics(inside: Tensor, outside: Tensor) -> dict[str, float]:
 
     Raises:
         ValueError: one of them is empty.
+        NotFiniteError: a score is NaN or infinite; the message says how many on which side.
     """
     if not len(inside) or not len(outside):
         raise ValueError(f"need scores on both sides, got {len(inside)} inside and {len(outside)} outside")
+    require_finite(inside=inside, outside=outside)
     inside = inside.double().sort().values
     below = torch.searchsorted(inside, outside.double(), side="left")
     up_to = torch.searchsorted(inside, outside.double(), side="right")
@@ -95,7 +127,7 @@ def shots(counts: Tensor) -> Tensor:
     return torch.where(counts > 100, 0, torch.where(counts < 20, 2, 1))
 
 
-def shot_accuracy(predicted: Tensor, target: Tensor, counts: Tensor) -> dict[str, float]:
+def shot_accuracy(predicted: Tensor, target: Tensor, counts: Tensor) -> dict[str, float | None]:
     """Accuracy in per cent: ``overall``, and over the test samples of classes of each of :data:`SHOTS`.
 
     Args:
@@ -103,9 +135,12 @@ def shot_accuracy(predicted: Tensor, target: Tensor, counts: Tensor) -> dict[str
         counts: (C,) training samples of each class.
 
     Returns:
-        By name; NaN for a kind of which there is no test sample.
+        By name; None for a kind of which there is no test sample.
     """
     right = (predicted == target).double()
     kind = shots(counts)[target]
-    found = {name: 100 * right[kind == number].mean().item() for number, name in enumerate(SHOTS)}
-    return {"overall": 100 * right.mean().item(), **found}
+
+    def share(of: Tensor) -> float | None:
+        return 100 * of.mean().item() if len(of) else None
+
+    return {"overall": share(right), **{name: share(right[kind == n]) for n, name in enumerate(SHOTS)}}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from el_plugins.measures import energy, margin, ood_metrics, ood_scores, shot_accuracy, shots
+from el_plugins.measures import NotFiniteError, energy, margin, ood_metrics, ood_scores, shot_accuracy, shots
 
 
 def test_energy_and_margin():
@@ -49,4 +49,21 @@ def test_shots():
     assert shot_accuracy(predicted, target, counts) == pytest.approx(
         {"overall": 50.0, "many": 50.0, "medium": 200 / 3, "few": 0.0}
     )
-    assert torch.tensor(shot_accuracy(predicted, target, torch.tensor([200] * 4))["few"]).isnan()
+    assert shot_accuracy(predicted, target, torch.tensor([200] * 4))["few"] is None
+
+
+def test_a_diverged_model_has_no_score():
+    nan, finite = torch.full((4,), torch.nan), torch.arange(3.0)
+    with pytest.raises(NotFiniteError, match="got 4 of 4 inside and 0 of 3 outside that are not"):
+        ood_metrics(nan, finite)
+    infinite = torch.tensor([1.0, torch.inf, -torch.inf])
+    with pytest.raises(ValueError, match="got 0 of 3 inside and 2 of 3 outside that are not"):
+        ood_metrics(finite, infinite)
+    logits = torch.stack([finite, infinite])
+    for measure in (
+        ood_scores,
+        lambda z: energy(z, torch.tensor([0, 0])),
+        lambda z: margin(z, torch.tensor([0, 0])),
+    ):
+        with pytest.raises(NotFiniteError, match="got 2 of 6 logits that are not"):
+            measure(logits)

@@ -1,7 +1,8 @@
 """Compare trainings of several seeds: ``python -m el_plugins.detection.compare FOLDER``.
 
 Reads ``FOLDER/SYSTEM-seedN/results.json``, which train_net writes, and prints mean and standard deviation
-over the seeds of COCO's AP, AP50 and AP75 for every system; also to ``FOLDER/report.md``.
+over the seeds of COCO's AP, AP50 and AP75 for every system, or that one of its seeds diverged; also to
+``FOLDER/report.md``.
 """
 
 from __future__ import annotations
@@ -9,28 +10,36 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from el_plugins.workflow.divergence import DIVERGED, MARK
 from el_plugins.workflow.results import spread, table, with_spread, write_text
 
 METRICS = ("AP", "AP50", "AP75")
 
 
-def read(folder: Path) -> dict[str, dict[str, list[float]]]:
-    """Every seed's figures by system and metric.
+def read(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Every seed's results by system.
 
     Raises:
         ValueError: there is no finished training in ``folder``.
     """
-    systems: dict[str, dict[str, list[float]]] = defaultdict(lambda: {metric: [] for metric in METRICS})
+    systems: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for path in sorted(folder.glob("*-seed*/results.json")):
-        bbox = json.loads(path.read_text(encoding="utf-8"))["bbox"]
-        for metric in METRICS:
-            systems[path.parent.name.rpartition("-seed")[0]][metric].append(bbox[metric])
+        systems[path.parent.name.rpartition("-seed")[0]].append(json.loads(path.read_text(encoding="utf-8")))
     if not systems:
         raise ValueError(f"no finished training in {folder}: expected SYSTEM-seedN/results.json")
     return systems
+
+
+def score(results: Sequence[Mapping[str, Any]], metric: str) -> str | None:
+    """Mean and standard deviation over the seeds of a system; None where nothing was detected by one."""
+    if any(DIVERGED in found for found in results):
+        return MARK
+    values = [found["bbox"][metric] for found in results]
+    return None if None in values else with_spread(*spread(values))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         raise SystemExit(f"compare: {error}") from error
     rows = {
-        system: {"seeds": len(figures["AP"]), **{m: with_spread(*spread(figures[m])) for m in METRICS}}
-        for system, figures in systems.items()
+        system: {"seeds": len(results), **{metric: score(results, metric) for metric in METRICS}}
+        for system, results in systems.items()
     }
     text = table(dict.fromkeys(("seeds", *METRICS), "{}"), rows)
     write_text(folder / "report.md", text + "\n")

@@ -23,6 +23,7 @@ from el_plugins.checkpoints.average import positive
 from el_plugins.detection import digits, report, trees
 from el_plugins.detection.coco import class_counts
 from el_plugins.workflow.commands import run
+from el_plugins.workflow.divergence import DIVERGED, MARK, describe
 from el_plugins.workflow.results import check_settings, table, write_json, write_text
 
 CONFIG = Path(detectron2_heads.__file__).parent / "configs" / "small_R_18_FPN_scratch.yaml"
@@ -50,7 +51,7 @@ def make_data(name: str, folder: Path, downloads: Path) -> None:
 
 
 def train(system: str, data: str, pictures: Path, folder: Path, iterations: int, seed: int) -> None:
-    """Train and evaluate ``system`` into ``folder``, with a progress bar."""
+    """Train and evaluate ``system`` into ``folder``, with a progress bar; one that diverges says so there."""
     settings = DATA[data]
     options = {
         "MODEL.META_ARCHITECTURE": SYSTEMS[system],
@@ -79,7 +80,11 @@ def train(system: str, data: str, pictures: Path, folder: Path, iterations: int,
                 bar.n = int(found[1]) + 1
                 bar.set_postfix_str(f"loss {found[2]}")
 
-        run([str(word) for word in command], folder / "train.log", watch, append=True)
+        try:
+            run([str(word) for word in command], folder / "train.log", watch, append=True)
+        except RuntimeError:
+            if not (folder / "results.json").exists():  # it has one where the training diverged
+                raise
     for checkpoint in folder.glob("model_0*.pth"):  # the final one stays
         checkpoint.unlink()
 
@@ -97,19 +102,28 @@ def demo(data: str, folder: Path, iterations: int, seed: int) -> None:
         output.mkdir(exist_ok=True)
         if not (output / "results.json").exists():
             train(system, data, pictures, output, iterations, seed)
-        results[system] = json.loads((output / "results.json").read_text(encoding="utf-8"))["bbox"]
+        found = json.loads((output / "results.json").read_text(encoding="utf-8"))
+        if DIVERGED in found:
+            print(f"{system} {describe(found)}; to try it again, delete {output}")
+        results[system] = found
     counts = class_counts(pictures / "train.json")
-    rows = {system: report.figures(bbox, counts) for system, bbox in results.items()}
-    text = table(dict.fromkeys(rows["focal"], "{:.1f}"), rows)
-    found = {system: folder / system / "inference" / "coco_instances_results.json" for system in SYSTEMS}
-    report.draw_detections(pictures, found, folder / "detections.png")
+    columns = report.columns(counts)
+    scores = {system: found["bbox"] for system, found in results.items() if DIVERGED not in found}
+    rows: dict[str, Any] = {
+        system: report.figures(scores[system], counts) if system in scores else dict.fromkeys(columns, MARK)
+        for system in SYSTEMS
+    }
+    text = table(dict.fromkeys(columns, "{:.1f}"), rows)
+    detections = {system: folder / system / "inference" / "coco_instances_results.json" for system in scores}
+    report.draw_detections(pictures, detections, folder / "detections.png")
     shown = ["detections.png"]
     if len(counts) > 1:
-        report.draw_ap_by_class(results, counts, folder / "ap_by_class.png")
+        report.draw_ap_by_class(scores, counts, folder / "ap_by_class.png")
         shown.append("ap_by_class.png")
     links = "".join(f"![{name}]({name})\n" for name in shown)
     write_text(folder / "report.md", f"# RetinaNet on {data}\n\n{text}\n\n{NOTES}\n{links}")
-    write_json(folder / "results.json", {"settings": settings, "systems": results, "training boxes": counts})
+    systems = {system: scores.get(system, results[system]) for system in SYSTEMS}
+    write_json(folder / "results.json", {"settings": settings, "systems": systems, "training boxes": counts})
     saved = ", ".join(str(folder / name) for name in ("report.md", "results.json", *shown))
     print(f"\n{text}\n\n{NOTES}\nSaved: {saved}")
 

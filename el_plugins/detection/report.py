@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 PICTURED = 6  # images
+TOTALS = ("AP", "AP50", "AP75")
 SURE = 0.5  # detections of at least this score are drawn
 
 
@@ -29,28 +30,38 @@ def frequency_groups(counts: Mapping[str, int]) -> dict[str, list[str]]:
     return {"many": names[:third], "medium": names[third:-third], "few": names[-third:]}
 
 
-def figures(bbox: Mapping[str, float], counts: Mapping[str, int]) -> dict[str, float]:
-    """AP, AP50, AP75 and the mean AP of each frequency group, in percent, from COCO evaluation's results."""
-    row = {name: bbox[name] for name in ("AP", "AP50", "AP75")}
+def columns(counts: Mapping[str, int]) -> list[str]:
+    """What :func:`figures` gives."""
+    return [*TOTALS, *(f"AP {group}" for group in frequency_groups(counts))]
+
+
+def figures(bbox: Mapping[str, float | None], counts: Mapping[str, int]) -> dict[str, float | None]:
+    """AP, AP50, AP75 and the mean AP of each frequency group, in percent, from COCO evaluation's results.
+
+    None where there is no AP: nothing was detected, or the validation part has no such object.
+    """
+    row = {name: bbox[name] for name in TOTALS}
     for group, names in frequency_groups(counts).items():
-        row[f"AP {group}"] = sum(class_ap(bbox, name) for name in names) / len(names)
+        values = [value for name in names if (value := class_ap(bbox, name)) is not None]
+        row[f"AP {group}"] = sum(values) / len(values) if len(values) == len(names) else None
     return row
 
 
-def class_ap(bbox: Mapping[str, float], name: str) -> float:
+def class_ap(bbox: Mapping[str, float | None], name: str) -> float | None:
     """AP of the class ``name``; COCO evaluation lists no classes when nothing at all was detected."""
-    return bbox.get(f"AP-{name}", math.nan)
+    return bbox.get(f"AP-{name}")
 
 
 def draw_ap_by_class(
-    results: Mapping[str, Mapping[str, float]], counts: Mapping[str, int], path: Path
+    results: Mapping[str, Mapping[str, float | None]], counts: Mapping[str, int], path: Path
 ) -> None:
     """Plot every class' AP, from the most to the least frequent in training, a line a system."""
     names = sorted(counts, key=lambda name: -counts[name])
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     labels = [f"{name}\n{counts[name]}" for name in names]
     for system, bbox in results.items():
-        axes.plot(labels, [class_ap(bbox, name) for name in names], "o-", label=system)
+        heights = [class_ap(bbox, name) for name in names]
+        axes.plot(labels, [math.nan if one is None else one for one in heights], "o-", label=system)
     axes.set(xlabel="class, and its number of training boxes", ylabel="AP (%)", title="AP by class")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+# What fairseq raises when gradients are not finite; in half precision only at the smallest loss scale, for it
+# skips the steps before. Of several processes, the norms of all are listed.
+DIVERGENCE = re.compile(
+    r"FloatingPointError: (gradients are Nan/Inf|(AMP: )?Minimum loss scale reached)|^rank +\d+ = (nan|inf)$",
+    re.MULTILINE,
+)
 
 
 def training_line(line: str) -> dict[str, Any]:
@@ -14,6 +23,19 @@ def training_line(line: str) -> dict[str, Any]:
     if len(parts) < 4 or not parts[3].startswith('{"'):
         return {}
     return json.loads(parts[3])
+
+
+def diverged_at(figures: Mapping[str, Any]) -> int | None:
+    """The update by which a loss of a :func:`training_line` is not finite; None where all are."""
+    losses = [float(value) for name, value in figures.items() if name.endswith("loss")]
+    updates = [int(value) for name, value in figures.items() if name.endswith("num_updates")]
+    return None if all(map(math.isfinite, losses)) else max(updates, default=0)
+
+
+def ended_by_divergence(log: Path) -> bool:
+    """Whether the last command of a log gave up because its gradients were not finite."""
+    last = log.read_text(encoding="utf-8").rpartition("\n$ ")[2]
+    return DIVERGENCE.search(last) is not None
 
 
 def validations(log: Path) -> dict[int, dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,20 @@ def cells(
 
     Args:
         columns: format of each column's values by its name.
-        rows: values by column, by name of the row; None shows as a dash.
+        rows: values by column, by name of the row; None shows as a dash, text as it is.
         first: heading of the rows' names.
     """
     found = [[first, *columns]]
     for name, row in rows.items():
-        values = [(row[column], style) for column, style in columns.items()]
-        found.append([name, *("-" if value is None else style.format(value) for value, style in values)])
+        found.append([name, *(cell(row[column], style) for column, style in columns.items())])
     return found
+
+
+def cell(value: Any, style: str) -> str:
+    """``value`` in the format ``style``; a dash for None, text as it is."""
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else style.format(value)
 
 
 def spread(values: Sequence[float]) -> tuple[float, float | None]:
@@ -61,8 +68,26 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """:func:`write_text` of ``value`` as JSON."""
-    write_text(path, json.dumps(value, indent=1) + "\n")
+    """:func:`write_text` of ``value`` as JSON.
+
+    Raises:
+        ValueError: it holds NaN or infinity, for which JSON has no word: see :func:`without_nan`.
+    """
+    write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def write_json_lines(path: Path, rows: Sequence[Any]) -> None:
+    """:func:`write_json` with a line a row."""
+    write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
+
+
+def without_nan(value: Any) -> Any:
+    """``value`` with None in the place of every NaN in its dictionaries and lists."""
+    if isinstance(value, Mapping):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def check_settings(settings: Mapping[str, Any], folder: Path) -> None:

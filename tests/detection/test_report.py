@@ -25,6 +25,55 @@ def test_figures_by_frequency():
     assert report.figures({"AP": 1.0, "AP50": 2.0, "AP75": 3.0}, {"tree": 9}).keys() == {"AP", "AP50", "AP75"}
 
 
+def test_nothing_detected_is_no_number(tmp_path):
+    counts = {"a": 3, "b": 2, "c": 1}
+    nothing = {"AP": None, "AP50": None, "AP75": None}
+    assert report.figures(nothing, counts) == dict.fromkeys(report.columns(counts))
+    bboxes = {"x": nothing, "y": {"AP-a": 1.0, "AP-b": None, "AP-c": 2.0}}
+    report.draw_ap_by_class(bboxes, counts, tmp_path / "ap.png")
+    assert (tmp_path / "ap.png").stat().st_size > 0
+
+
+def test_compare_marks_what_has_no_mean(tmp_path):
+    bbox = {"AP": 1.0, "AP50": 2.0, "AP75": None}
+    found = {"focal": [{"bbox": bbox}, {"bbox": bbox}], "halted_focal": [{"bbox": bbox}, {"diverged": 7}]}
+    for system, results in found.items():
+        for seed, one in enumerate(results):
+            folder = tmp_path / f"{system}-seed{seed}"
+            folder.mkdir()
+            (folder / "results.json").write_text(json.dumps(one))
+    run("python", "-m", "el_plugins.detection.compare", tmp_path, env={"PYTHONPATH": str(REPOSITORY)})
+    lines = (tmp_path / "report.md").read_text().replace(" ", "").splitlines()
+    assert lines[2:] == [
+        "|focal|2|1.00±0.00|2.00±0.00|-|",
+        "|halted_focal|2|*diverged*|*diverged*|*diverged*|",
+    ]
+
+
+def test_demo_compares_what_did_not_diverge(tmp_path, capsys):
+    pytest.importorskip("detectron2")
+    from el_plugins.detection.demo import demo
+
+    pixels = np.zeros((40, 40), dtype=np.uint8)
+    for split in ("train", "val"):
+        boxes = [(digit, (5.0, 5.0, 10.0, 10.0)) for digit in range(10)]
+        write_split(tmp_path / "data", split, [(pixels, boxes)], [str(digit) for digit in range(10)])
+    bbox = {"AP": 1.5, "AP50": 2.5, "AP75": None, **{f"AP-{digit}": 3.5 for digit in range(10)}}
+    for system, found in {"focal": {"diverged": 2}, "halted_focal": {"bbox": bbox}}.items():
+        (tmp_path / system / "inference").mkdir(parents=True)
+        (tmp_path / system / "inference" / "coco_instances_results.json").write_text("[]")
+        (tmp_path / system / "results.json").write_text(json.dumps(found))
+    demo("digits", tmp_path, 800, 1)
+    page = (tmp_path / "report.md").read_text().replace(" ", "")
+    assert "|focal|*diverged*|*diverged*|*diverged*|*diverged*|*diverged*|*diverged*|" in page
+    assert "|halted_focal|1.5|2.5|-|3.5|3.5|3.5|" in page
+    assert (
+        f"focal diverged at step 2; to try it again, delete {tmp_path / 'focal'}" in capsys.readouterr().out
+    )
+    systems = json.loads((tmp_path / "results.json").read_text())["systems"]
+    assert systems == {"focal": {"diverged": 2}, "halted_focal": bbox}
+
+
 def test_pictures(tmp_path):
     pixels = np.zeros((40, 40), dtype=np.uint8)
     write_split(tmp_path, "val", [(pixels, [(0, (5.0, 5.0, 10.0, 10.0))])], ["a", "b", "c"])

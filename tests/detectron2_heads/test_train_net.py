@@ -40,14 +40,14 @@ def train_net(data, output, *arguments, check=True, **environment):
     for split in ("train", "val"):
         command += ["--dataset", f"mine_{split}", data / f"{split}.json", data / split]
     flags = [word for word in arguments if str(word).startswith("--")]
-    options = [word for word in arguments if word not in flags]
-    options += ["MODEL.META_ARCHITECTURE", "HaltedFocalRetinaNet", "MODEL.RETINANET.NUM_CLASSES", 10]
+    given = [word for word in arguments if word not in flags]
+    options = ["MODEL.META_ARCHITECTURE", "HaltedFocalRetinaNet", "MODEL.RETINANET.NUM_CLASSES", 10]
     options += ["MODEL.RESNETS.DEPTH", 18, "MODEL.RESNETS.RES2_OUT_CHANNELS", 64, "MODEL.WEIGHTS", ""]
     options += ["MODEL.PIXEL_STD", "[57.0,57.0,57.0]", "INPUT.MIN_SIZE_TRAIN", "(128,)"]
     options += ["INPUT.MIN_SIZE_TEST", 128, "SOLVER.IMS_PER_BATCH", 1, "SOLVER.BASE_LR", 0.0001]
     options += ["DATASETS.TRAIN", "('mine_train',)", "DATASETS.TEST", "('mine_val',)"]
     options += ["MODEL.RETINANET.SCORE_THRESH_TEST", 0.0, "DATALOADER.NUM_WORKERS", 0]
-    options += ["OUTPUT_DIR", output, "SEED", 1]
+    options += ["OUTPUT_DIR", output, "SEED", 1, *given]
     environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")])
     return run(*command, *flags, *options, check=check, env=environment, cwd=output.parent)
 
@@ -75,6 +75,22 @@ def test_train_stop_resume_evaluate(data, tmp_path):
     train_net(data, output, "--eval-only", "--resume")
     again = json.loads((output / "results.json").read_text())
     assert again["bbox"]["AP50"] == pytest.approx(results["bbox"]["AP50"], nan_ok=True)
+
+
+def test_a_training_that_diverges_says_when(data, tmp_path):
+    output = tmp_path / "out"
+    options = ["SOLVER.MAX_ITER", 9, "SOLVER.WARMUP_ITERS", 0, "SOLVER.BASE_LR", 1e30]
+    log = train_net(data, output, *options, check=False)
+    assert json.loads((output / "results.json").read_text()) == {"diverged": 2}
+    assert f"train_net: diverged at iteration 2, see {output / 'results.json'}" in log
+
+
+def test_nothing_detected_is_valid_json(data, tmp_path):
+    output = tmp_path / "out"
+    train_net(data, output, "SOLVER.MAX_ITER", 1, "MODEL.RETINANET.SCORE_THRESH_TEST", 1.0)
+    text = (output / "results.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["bbox"]["AP"] is None
 
 
 def test_bad_input_is_named(data, tmp_path):

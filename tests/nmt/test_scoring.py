@@ -8,7 +8,14 @@ import pytest
 sacrebleu = pytest.importorskip("sacrebleu")
 
 from el_plugins.nmt.scoring import detokenise, paired_test, read_generated, score_text
-from el_plugins.nmt.training_log import gpu_memory, training_cost, training_line, validations
+from el_plugins.nmt.training_log import (
+    diverged_at,
+    ended_by_divergence,
+    gpu_memory,
+    training_cost,
+    training_line,
+    validations,
+)
 from el_plugins.workflow.commands import run
 
 REFERENCES = [f"the {word} sat on the mat near the old {word}" for word in ("cat", "dog", "hen", "fox")] * 10
@@ -19,6 +26,13 @@ BAD = [line.replace("sat on", "was at").replace("old", "new") for line in REFERE
 GENERATED = (
     "S-1\tx\nT-1\tB , b\nH-1\t-0.1\tB , b\nH-1\t-0.4\tworse\nD-1\t-0.1\tb\nP-1\t-0.2\n"
     "S-0\ty\nT-0\ta\nH-0\t-0.3\t\nGenerate test\n"
+)
+
+# As fairseq's trainer says it.
+INCONSISTENT = (
+    "FloatingPointError: Fatal error: gradients are inconsistent between workers. "
+    "Try --ddp-backend=legacy_ddp. Or are you mixing up different generation of GPUs in training?\n"
+    "----\ngrad_norm across the workers:\nrank   0 = {}\nrank   1 = {}\n\n----"
 )
 
 
@@ -89,6 +103,34 @@ def test_gpu_memory_is_what_was_not_free(tmp_path):
     lines += [f'2024 | INFO | train_inner | {{"gb_free": "{free}"}}' for free in (70.1, 68.6, 69.9)]
     log.write_text("\n".join(lines))
     assert gpu_memory(log) == pytest.approx(10.5)
+
+
+def test_losses_that_are_not_finite():
+    assert diverged_at({}) is None
+    # A step that was skipped for the loss scale's sake leaves no loss, and no perplexity is a loss.
+    assert diverged_at({"num_updates": "10", "loss": "-1.5", "ppl": "inf", "loss_scale": "inf"}) is None
+    assert diverged_at({"num_updates": "10", "loss": "1.5", "nll_loss": "nan"}) == 10
+    assert diverged_at({"valid_loss": "inf", "valid_num_updates": "7", "valid_best_nll_loss": "2"}) == 7
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("FloatingPointError: gradients are Nan/Inf", True),
+        ("FloatingPointError: Minimum loss scale reached (0.0001). Your loss is probably exploding.", True),
+        ("FloatingPointError: AMP: Minimum loss scale reached (0.0001).", True),
+        ("NOTE: gradient overflow detected, ignoring gradient, setting loss scale to: 64.0", False),
+        ("torch.OutOfMemoryError: CUDA out of memory", False),
+        (INCONSISTENT.format("nan", "nan"), True),
+        (INCONSISTENT.format("1.25000000", "inf"), True),
+        (INCONSISTENT.format("1.25000000", "1.50000000"), False),
+    ],
+)
+def test_the_end_of_a_diverged_log(line, found, tmp_path):
+    log = tmp_path / "train.log"
+    before = "$ fairseq-train before\nFloatingPointError: gradients are Nan/Inf\n"
+    log.write_text(f"{before}$ fairseq-train\n{line}\n")
+    assert ended_by_divergence(log) == found
 
 
 def test_a_failing_command_shows_the_end_of_its_log(tmp_path):

@@ -1,8 +1,18 @@
-"""Tables, spreads and settings."""
+"""Tables, spreads, settings and JSON."""
+
+import json
 
 import pytest
 
-from el_plugins.workflow.results import check_settings, spread, table, with_spread
+from el_plugins.workflow.results import (
+    check_settings,
+    spread,
+    table,
+    with_spread,
+    without_nan,
+    write_json,
+    write_json_lines,
+)
 
 
 def test_table_reads_as_text():
@@ -31,3 +41,21 @@ def test_other_settings_are_refused(tmp_path):
     check_settings({"seed": 1, "lr": 0.1}, folder)
     with pytest.raises(ValueError, match=r"other settings \(lr\): take another folder"):
         check_settings({"seed": 1, "lr": 0.2}, folder)
+
+
+def test_what_is_written_is_valid_json(tmp_path):
+    found = {"AP": 1.5, "APl": float("nan"), "classes": [float("nan"), 2, "nan"], "pair": (1.0, float("nan"))}
+    path = tmp_path / "results.json"
+    for write in (write_json, lambda path, value: write_json_lines(path, [value])):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            write(path, found)
+        assert not path.exists()
+    write_json(path, without_nan(found))
+    assert json.loads(path.read_text()) == {
+        "AP": 1.5,
+        "APl": None,
+        "classes": [None, 2, "nan"],
+        "pair": [1.0, None],
+    }
+    write_json_lines(path, [{"a": 1}, {"a": 2}])
+    assert path.read_text() == '{"a": 1}\n{"a": 2}\n'

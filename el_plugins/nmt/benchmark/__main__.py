@@ -7,7 +7,6 @@ adds runs; a setting that changes finished runs is refused, so that results neve
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import signal
 import subprocess
@@ -18,11 +17,12 @@ from pathlib import Path
 from el_plugins.nmt.benchmark import report, tables, wording
 from el_plugins.nmt.benchmark.figures import draw
 from el_plugins.nmt.benchmark.results import read_runs
-from el_plugins.nmt.benchmark.runs import Run
+from el_plugins.nmt.benchmark.runs import Run, read_result
 from el_plugins.nmt.benchmark.schedule import Schedule
 from el_plugins.nmt.benchmark.settings import Benchmark, read_settings
 from el_plugins.nmt.benchmark.summary import summarise
-from el_plugins.workflow.results import aligned, write_text
+from el_plugins.workflow.divergence import DIVERGED, describe
+from el_plugins.workflow.results import aligned, write_json_lines
 
 ONE_SEED = (
     "One seed tells whether these very models differ on this test set: see the paired tests in the report. "
@@ -54,7 +54,7 @@ def prepare(benchmark: Benchmark, folder: Path) -> None:
 def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, str], output: Path) -> None:
     """Write ``results.jsonl``, ``report.md`` with its figures, and ``report.html``; print the main table."""
     results = read_runs(benchmark, runs, failed)
-    write_text(output / "results.jsonl", "".join(json.dumps(row) + "\n" for row in results.rows))
+    write_json_lines(output / "results.jsonl", results.rows)
     summary = summarise(results)
     report.write(summary, draw(summary, output / "figures"), output)
     first = summary["sections"][0]
@@ -121,6 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run.check()
         missing = [run for run in runs if not run.result.exists()]
         print(f"{len(runs)} runs in {output}, {len(runs) - len(missing)} of them done before")
+        for run in runs:
+            if run not in missing and DIVERGED in (record := read_result(run.result)):
+                print(f"{run.name} {describe(record)} before; to try it again, delete {run.folder}")
         schedule = Schedule(options.cluster, output / "jobs", options.hours, benchmark.cluster, options.jobs)
         failed = schedule.execute(runs) if missing else {}
         write_results(benchmark, runs, failed, output)

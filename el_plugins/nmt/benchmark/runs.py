@@ -1,7 +1,8 @@
 """One run of the benchmark: a system with a seed, trained, averaged, translated and scored.
 
 Every step leaves a file when it is done and is passed over when that file is there, so that a run that was
-killed, timed out or requeued goes on where it was.
+killed, timed out or requeued goes on where it was. A training that diverges ends its run: the step is the
+result, and no score.
 """
 
 from __future__ import annotations
@@ -19,11 +20,20 @@ from submitit.helpers import DelayedSubmission
 from el_plugins.checkpoints.average import average_checkpoints, save_atomically
 from el_plugins.checkpoints.choose import last_checkpoints
 from el_plugins.checkpoints.repair import repair_last
+from el_plugins.checkpoints.safe_loading import load_checkpoint
 from el_plugins.nmt.benchmark.settings import Benchmark, System
 from el_plugins.nmt.benchmark.tokens import target_tokens
 from el_plugins.nmt.score import score_file
-from el_plugins.nmt.training_log import gpu_memory, training_cost, training_line, validations
+from el_plugins.nmt.training_log import (
+    diverged_at,
+    ended_by_divergence,
+    gpu_memory,
+    training_cost,
+    training_line,
+    validations,
+)
 from el_plugins.workflow.commands import memory_of_children, run
+from el_plugins.workflow.divergence import DIVERGED, DivergedError
 from el_plugins.workflow.locks import locked
 from el_plugins.workflow.results import check_settings, write_json, write_text
 
@@ -75,7 +85,12 @@ class Run:
 
     def _execute(self, lock: int) -> None:
         """Train, average, translate, score and measure."""
-        self._train(lock)
+        try:
+            self._train(lock)
+        except DivergedError as error:
+            record = {"system": self.system.name, "seed": self.seed, DIVERGED: error.step}
+            write_json(self.result, {**record, "versions": versions()})
+            return
         averaged = self._average()
         models = {"best": self.folder / "checkpoints" / "checkpoint_best.pt", "averaged": averaged}
         scores = [
@@ -140,14 +155,28 @@ class Run:
 
             def watch(line: str) -> None:
                 figures = training_line(line)
+                if (step := diverged_at(figures)) is not None:
+                    raise DivergedError(step)
                 if "num_updates" in figures:
                     speed = float(figures.get("wps", 0))
                     self._progress("training", updates=int(figures["num_updates"]), words_per_second=speed)
 
             command = ["fairseq-train", self.benchmark.data.folder, *self.arguments()]
-            run(command, self.log, watch, append=True, pass_fds=(lock,))
+            try:
+                run(command, self.log, watch, append=True, pass_fds=(lock,))
+            except RuntimeError:
+                if ended_by_divergence(self.log):
+                    raise DivergedError(self._crashed_at()) from None
+                raise
             # Of the last start alone where the training was stopped in between.
             write_json(trained, {"memory_gib": gpu_memory(self.log) or memory_of_children()})
+
+    def _crashed_at(self) -> int:
+        """The update that fairseq gave up at, as the checkpoint that it then saves says; that is deleted."""
+        crash = self.folder / "checkpoints" / "crash.pt"
+        done = load_checkpoint(crash)["optimizer_history"][-1]["num_updates"]
+        crash.unlink()
+        return done + 1
 
     def _average(self) -> Path:
         averaged = self.folder / "averaged.pt"

@@ -80,6 +80,35 @@ def test_a_failing_system_stops_no_other(benchmark):
     assert "| system |" in printed.replace("  ", "")
 
 
+def test_a_diverging_system_has_no_score(benchmark):
+    settings, output, _ = benchmark
+    more = settings.with_name("diverging.yaml")
+    diverging = "- {name: wild, criterion: encouraging_ls, arguments: --lr 1e30}\n"
+    more.write_text(settings.read_text().replace("seeds:", diverging + "seeds:"))
+    printed = run("el-nmt-benchmark", more, "--output", output)
+    folder = output / "runs" / "wild" / "seed1"
+    assert json.loads((folder / "result.json").read_text())["diverged"] == 2  # after one update of 1e30
+    assert not (folder / "checkpoints" / "crash.pt").exists()
+    rows = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
+    assert [row for row in rows if row["system"] == "wild"] == [{"system": "wild", "seed": 1, "diverged": 2}]
+    assert "wild: no result. seed 1 diverged at step 2." in printed
+    (line,) = [line for line in printed.splitlines() if line.startswith("|   wild |")]
+    assert {cell.strip() for cell in line.split("|")[2:-1]} == {"*diverged*"}
+    assert "wild, seed 1: diverged" in (output / "figures" / "scores.svg").read_text()
+    before = (folder / "train.log").stat().st_mtime_ns
+    again = run("el-nmt-benchmark", more, "--output", output)
+    assert f"wild/seed1 diverged at step 2 before; to try it again, delete {folder}" in again
+    assert (folder / "train.log").stat().st_mtime_ns == before
+
+
+def test_nothing_but_diverged_runs(tiny_settings, tmp_path):
+    # One batch an epoch: it is validation that finds the first update to have broken the model.
+    settings = tiny_settings(tmp_path / "wild.yaml", tokens=3000, updates=3, average=1)
+    settings.write_text(settings.read_text().replace("--lr 0.01", "--lr 1e30"))
+    printed = run("el-nmt-benchmark", settings, "--output", tmp_path / "out", check=False)
+    assert "nothing to report but runs that diverged: el/seed1 diverged at step 1" in printed
+
+
 def test_bad_input_is_named(benchmark, tmp_path):
     assert "No such file" in run("el-nmt-benchmark", tmp_path / "none.yaml", check=False)
     settings = tmp_path / "missing.yaml"
