@@ -24,8 +24,8 @@ from el_plugins.nmt.benchmark.summary import summarise
 from el_plugins.workflow.results import aligned, write_text
 
 ONE_SEED = (
-    "One seed tells whether these very models differ on this test set: see the paired tests in the report. It "
-    "cannot tell the losses apart, for with another seed the difference may well turn round. For that add "
+    "One seed tells whether these very models differ on this test set: see the paired tests in the report. "
+    "It cannot tell the losses apart, for with another seed the difference may well turn round. For that add "
     "seeds to the file and start it again."
 )
 
