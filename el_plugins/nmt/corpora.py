@@ -20,7 +20,7 @@ from el_plugins.workflow.commands import run
 from el_plugins.workflow.locks import locked
 from el_plugins.workflow.results import check_settings, write_text
 
-NAME = re.compile(r"[\w-]+")
+NAME = re.compile(r"\w[\w-]*")
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     undefined=jinja2.StrictUndefined,

@@ -130,11 +130,19 @@ def test_faults_of_the_text_are_refused(text, tmp_path, capsys):
     assert not made.exists()
 
 
-def test_overlap_may_be_allowed(text, tmp_path, capsys):
+def test_overlap_may_be_allowed_and_names_need_not_look_like_words(text, tmp_path, capsys):
     write(text, "news", [*NEWS, TRAIN[3]])
-    main(words(text, tmp_path / "made", "--allow-overlap"))
-    assert "1 of 5 sentences of news.en" in capsys.readouterr().err
-    assert (tmp_path / "made" / "benchmark.yaml").exists()
+    # YAML takes "no" for false and 2016 for a number.
+    for path in text.glob("*.de"):
+        path.rename(path.with_suffix(".no"))
+    tests = ["--test", f"2016={text / 'test'}", f"yes={text / 'news'}"]
+    parts = ["--train", str(text / "train"), "--valid", str(text / "dev"), "--size", "60"]
+    made = tmp_path / "made"
+    main(["--source", "no", "--target", "en", *parts, *tests, str(made), "--allow-overlap"])
+    assert "1 of 5 sentences of yes.en" in capsys.readouterr().err
+    benchmark = read_settings(made / "benchmark.yaml")
+    assert list(benchmark.data.references) == ["2016", "yes"]
+    assert benchmark.data.source == "no"
 
 
 @pytest.mark.parametrize(
@@ -192,7 +200,7 @@ def test_the_benchmark_runs_on_what_was_made(prepared, tmp_path):
         settings = settings.replace(old, new)
     settings = re.sub(r"  - \{name: ce_ls.*\n", "", settings)
     # The validation part can be scored as a test set is, as tuning needs.
-    settings = re.sub(r"news: .*", "valid: text/valid.en", settings)
+    settings = re.sub(r'"news": .*', "valid: text/valid.en", settings)
     edited = made / "mine.yaml"
     edited.write_text(settings)
     command = (
