@@ -108,7 +108,8 @@ def cost(summary: Mapping[str, Any]) -> Table:
         figures = {key: _of_runs(summary, name, "training", key) for key in styles}
         cells = [_spread(values, styles[key]) for key, values in figures.items()]
         speed = figures["words_per_second"]
-        relative = f"{spread(speed)[0] / spread(baseline)[0]:.2f} x" if speed and baseline else "-"
+        # fairseq's clock of a tiny training may stand at 0.
+        relative = f"{spread(speed)[0] / spread(baseline)[0]:.2f} x" if speed and any(baseline) else "-"
         if any(figures.values()):
             lines.append([label(summary, name), cells[0], relative, *cells[1:]])
     return _without_empty_columns(lines)

@@ -1,0 +1,58 @@
+"""Tables: what training cost, and what they show where figures are missing."""
+
+import pytest
+
+pytest.importorskip("sacrebleu")
+pytest.importorskip("submitit")
+
+import made_up
+
+from el_plugins.nmt.benchmark import tables
+from el_plugins.nmt.benchmark.results import Results
+from el_plugins.nmt.benchmark.summary import summarise
+
+
+@pytest.fixture
+def results():
+    """Two systems with two seeds, without translations."""
+    settings = made_up.settings(["ce", "el"], [1, 2])
+    pairs = [(name, seed) for name in ("ce", "el") for seed in (1, 2)]
+    rows = [made_up.row(name, seed, 30.0 + seed) for name, seed in pairs]
+    return Results(
+        "made up", settings, rows, runs={f"{name}/seed{seed}": made_up.run() for name, seed in pairs}
+    )
+
+
+def test_cost(results):
+    for seed, speed in ((1, 1400.0), (2, 1600.0)):
+        results.runs[f"el/seed{seed}"]["training"]["words_per_second"] = speed
+    heading, baseline, system = tables.cost(summarise(results))
+    assert heading == ["system", "words a second", "relative to ce", "minutes", "peak memory (GiB)"]
+    assert baseline == ["ce", "3000 ± 0", "1.00 x", "2.0 ± 0.0", "1.25 ± 0.00"]
+    assert system[:3] == ["el", "1500 ± 141", "0.50 x"]
+
+
+def test_cost_of_a_training_that_took_no_time_and_of_old_results(results):
+    for run in results.runs.values():
+        run["training"] = {"minutes": 0.0, "words_per_second": 0.0}
+    heading, baseline, _ = tables.cost(summarise(results))
+    assert heading == ["system", "words a second", "minutes"]
+    assert baseline == ["ce", "0 ± 0", "0.0 ± 0.0"]
+
+
+def test_the_runs_that_diverged_cost_nothing_and_validate_nothing(results):
+    results.rows = [row for row in results.rows if (row["system"], row["seed"]) != ("el", 2)]
+    results.rows.append({"system": "el", "seed": 2, "diverged": None})
+    results.runs["el/seed2"]["training"]["words_per_second"] = float("nan")
+    summary = summarise(results)
+    name = "el, diverged after the last step (seed 2)"
+    assert tables.cost(summary)[2][:2] == [name, "3000"]
+    assert tables.validation(summary)[2] == [name, "no result", "no result"]
+    assert tables.headline(summary)[2] == [name, "2", "no result", "no result", "-", "-", "-", "no result"]
+
+
+def test_without_figures_a_table_is_its_heading(results):
+    results.runs = {}
+    summary = summarise(results)
+    assert len(tables.cost(summary)) == len(tables.validation(summary)) == 1
+    assert len(tables.sentence_tests(summary, summary["sections"][0])) == 1
