@@ -182,8 +182,8 @@ def reduce(loss: Tensor, reduction: str, count: Tensor | int | None = None) -> T
         return total
     if count is None:
         count = loss.numel()
-    if isinstance(count, int):
-        return total / max(count, 1)
+    if not isinstance(count, Tensor):
+        return total / torch.sym_max(count, 1)  # symbolic where a size is, in torch.export
     return total / count.masked_fill(count == 0, 1)
 
 

@@ -6,11 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_legacy_batchedtensor
 
 from el_plugins.losses.kernels import plain_focal
 from el_plugins.losses.kernels.paths import chunk_rows, compiled, guarded
 from el_plugins.losses.kernels.plain_focal import Focal
+
+# Torch 2.2 may lack it.
+is_legacy_batchedtensor = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda tensor: False)
 
 
 def find_losses(path: str, x: Tensor, target: Tensor, settings: Focal, summed: bool) -> Tensor:

@@ -112,7 +112,7 @@ def parts_of(x: Tensor, positive: Tensor | bool, settings: Focal) -> Parts:
     alpha, gamma, halt, phi = settings
     signed = choose(positive, x, -x, x.dtype)  # logit of p_t
     small = (-signed.abs()).exp()
-    log_p = signed.clamp(max=0) - small.log1p()
+    log_p = signed.clamp(max=0) - log1p(small)
     large = 1 / (1 + small)
     small = small * large
     right = signed >= 0
@@ -127,6 +127,15 @@ def parts_of(x: Tensor, positive: Tensor | bool, settings: Focal) -> Parts:
     on_target, elsewhere = (1.0, -1.0) if alpha < 0 else (alpha, alpha - 1)
     sign = choose(positive, on_target, elsewhere, x.dtype) + (x - x)
     return Parts(log_p, p, rest, focus, halted, sign)
+
+
+def log1p(small: Tensor) -> Tensor:
+    """``log(1 + small)`` of numbers in [0, 1]: the logarithm of the rounded sum, mended by what rounding took.
+
+    As exact as ``torch.log1p``, which on CPUs takes most of the loss' time.
+    """
+    total = 1 + small
+    return torch.where(total == 1, small, total.log() * (small / (total - 1)))
 
 
 def halting_shift(p_t: float, gamma: float) -> float:
