@@ -41,7 +41,7 @@ demo: $(VENV)/.installed
 	$(VENV)/bin/el-nmt-benchmark examples/demo$(if $(filter fr,$(SOURCE)),_fr).yaml --output demo/$(SOURCE)-en --jobs 2
 
 demo-detection: $(VENV)/.installed
-	$(VENV)/bin/python -m el_plugins.detection.demo --data $(DATA)
+	$(VENV)/bin/python -m experiments.detection.demo --data $(DATA)
 
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.losses $(BENCH)
@@ -50,7 +50,7 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.report $(BENCH)
 
 studies: $(VENV)/.installed
-	$(VENV)/bin/python -m el_plugins.studies all --report benchmarks/results/studies.md
+	$(VENV)/bin/python -m experiments.studies all --report benchmarks/results/studies.md
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .

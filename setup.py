@@ -42,7 +42,7 @@ DETECTRON2 = [
     "scikit-learn",
     "tqdm>=4.60",
 ]
-# What python -m el_plugins.studies trains and measures with.
+# What python -m experiments.studies trains and measures with.
 STUDIES = [
     "timm>=1",
     "accelerate>=1",

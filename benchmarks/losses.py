@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import measure, peers
-from el_plugins.workflow.results import write_text
+from el_plugins.utils.files import write_text
 
 SIZES = [(4096, 6632), (4096, 16240), (2048, 32000), (1024, 131072), (512, 256000)]
 WIDTHS = (512, 1024)

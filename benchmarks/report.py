@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from benchmarks.measure import RESULTS, read
-from el_plugins.workflow.results import write_text
+from el_plugins.utils.files import write_text
 
 TITLES = {
     "rows": "Encouraging loss beside cross-entropy",

@@ -22,7 +22,7 @@ from benchmarks.measure import RESULTS, compare
 from el_plugins.nmt.benchmark.__main__ import prepare
 from el_plugins.nmt.benchmark.runs import PLUGIN
 from el_plugins.nmt.benchmark.settings import read_settings
-from el_plugins.workflow.results import write_text
+from el_plugins.utils.files import write_text
 
 CRITERIA = {"fairseq LS-CE": "label_smoothed_cross_entropy", "EL": "encouraging_ls"}
 DEMO = Path(__file__).parents[1] / "examples" / "demo.yaml"

@@ -26,8 +26,8 @@ from el_plugins.nmt.benchmark.__main__ import prepare
 from el_plugins.nmt.benchmark.runs import PLUGIN
 from el_plugins.nmt.benchmark.settings import read_settings
 from el_plugins.nmt.training_log import training_line
-from el_plugins.workflow.commands import find_command
-from el_plugins.workflow.results import write_text
+from el_plugins.utils.commands import find_command
+from el_plugins.utils.files import write_text
 
 SYSTEMS = {
     "fairseq LS-CE": ["--criterion", "label_smoothed_cross_entropy"],

@@ -8,8 +8,8 @@ from detectron2.modeling import ROI_HEADS_REGISTRY
 from detectron2.modeling.roi_heads import FastRCNNOutputLayers, StandardROIHeads
 
 from detectron2_heads.config import BONUS_EPS, LOG_END
-from el_plugins.losses.checks import check_number
 from el_plugins.losses.encouraging import encouraging_loss
+from el_plugins.losses.validation import check_number
 
 
 class EncouragingFastRCNNOutputLayers(FastRCNNOutputLayers):

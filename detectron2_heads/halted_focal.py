@@ -9,8 +9,8 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from detectron2_heads.config import HALT, HALT_THRESHOLD
-from el_plugins.losses.checks import check_choice, check_number
 from el_plugins.losses.halted_focal import HALTS, sigmoid_halted_focal_loss
+from el_plugins.losses.validation import check_choice, check_number
 
 # The constructors' arguments by the config keys that users type.
 KEYS = {

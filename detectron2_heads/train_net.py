@@ -28,8 +28,8 @@ from detectron2.utils import comm
 from torch import nn
 
 from detectron2_heads.config import add_encouraging_config, add_halted_focal_config
-from el_plugins.workflow.divergence import DIVERGED
-from el_plugins.workflow.results import without_nan, write_json
+from el_plugins.utils.divergence import DIVERGED
+from el_plugins.utils.files import without_nan, write_json
 
 logger = logging.getLogger("detectron2.el_plugins")
 

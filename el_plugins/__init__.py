@@ -5,7 +5,7 @@ host: it registers with whichever is already imported, at import and whenever a 
 The losses are in :mod:`el_plugins.losses` and need torch alone.
 """
 
-from el_plugins.hosts import PluginPath, register
+from el_plugins.registration import PluginPath, register
 
 __version__ = "0.1.0"
 

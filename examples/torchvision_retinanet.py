@@ -18,8 +18,8 @@ from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.retinanet import RetinaNet, RetinaNetClassificationHead
 from torchvision.ops import box_convert
 
-from el_plugins.detection.digits import SIZE, scenes
 from el_plugins.losses import sigmoid_halted_focal_loss
+from experiments.detection.digits import SIZE, scenes
 
 
 class HaltedFocalHead(RetinaNetClassificationHead):

@@ -8,8 +8,8 @@ from typing import Any, Optional
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterionConfig
 
 from el_plugins.losses.bonuses import BONUSES, BONUSES_WITH_START
-from el_plugins.losses.checks import check_choice, check_count
 from el_plugins.losses.schedule import SHAPES
+from el_plugins.losses.validation import check_choice, check_count
 
 ANY_BONUS = tuple(name for name in BONUSES if name != "none")
 MEANINGFUL_FOR = {

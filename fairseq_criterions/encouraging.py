@@ -9,9 +9,9 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.logging import metrics
 
 from el_plugins.losses.bonuses import Bonus
+from el_plugins.losses.dispatch import fused_row_losses
 from el_plugins.losses.encouraging import check_options
 from el_plugins.losses.linear import linear_row_losses
-from el_plugins.losses.rows import fused_row_losses
 from el_plugins.losses.schedule import bonus_factor
 from fairseq_criterions.config import EncouragingLabelSmoothedCrossEntropyCriterionConfig, check_flags
 from fairseq_criterions.outputs import AsFeatures, AsLogits, may_overwrite, output_projection

@@ -3,7 +3,8 @@
 import random
 
 import pytest
-from commands import PLUGIN, TINY_MODEL, TRAINING, run
+
+from tests.commands import PLUGIN, TINY_MODEL, TRAINING, run
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from commands import PLUGIN, REPOSITORY, TINY_MODEL, TRAINING
+
+from tests.commands import PLUGIN, REPOSITORY, TINY_MODEL, TRAINING
 
 
 def python(script, *path, cwd=None, check=True):

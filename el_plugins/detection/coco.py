@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from el_plugins.workflow.results import write_json
+from el_plugins.utils.files import write_json
 
 Box = Tuple[float, float, float, float]  # x, y, width, height
 Picture = Tuple[np.ndarray, Sequence[Tuple[int, Box]]]

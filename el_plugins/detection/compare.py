@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from el_plugins.workflow.divergence import DIVERGED, MARK
-from el_plugins.workflow.results import spread, table, with_spread, write_text
+from el_plugins.utils.divergence import DIVERGED, MARK
+from el_plugins.utils.files import write_text
+from el_plugins.utils.statistics import mean_std
+from el_plugins.utils.tables import format_mean_std, table
 
 METRICS = ("AP", "AP50", "AP75")
 
@@ -39,7 +41,7 @@ def score(results: Sequence[Mapping[str, Any]], metric: str) -> str | None:
     if any(DIVERGED in found for found in results):
         return MARK
     values = [found["bbox"][metric] for found in results]
-    return None if None in values else with_spread(*spread(values))
+    return None if None in values else format_mean_std(*mean_std(values))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

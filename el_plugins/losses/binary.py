@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.checks import (
+from el_plugins.losses.validation import (
     REDUCTIONS,
     check_choice,
     check_dense_target,

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from el_plugins.losses.checks import check_choice, check_number
+from el_plugins.losses.validation import check_choice, check_number
 
 BONUSES = ("log", "aggressive", "power", "cosine", "none")
 BONUSES_WITH_START = {"aggressive": 0.5, "power": 0.0}

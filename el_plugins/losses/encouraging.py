@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from el_plugins.losses import sharded
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.checks import (
+from el_plugins.losses.dispatch import fused_row_losses, fused_soft_row_losses
+from el_plugins.losses.reference import SMOOTHINGS
+from el_plugins.losses.validation import (
     REDUCTIONS,
     check_choice,
     check_index,
@@ -17,8 +19,6 @@ from el_plugins.losses.checks import (
     class_layout,
     reduce,
 )
-from el_plugins.losses.formula import SMOOTHINGS
-from el_plugins.losses.rows import fused_row_losses, fused_soft_row_losses
 
 
 def encouraging_loss(

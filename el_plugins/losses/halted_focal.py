@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from el_plugins.losses.checks import (
+from el_plugins.losses.focal_reference import focal_losses
+from el_plugins.losses.kernels import backends
+from el_plugins.losses.kernels.focal_eager import Focal
+from el_plugins.losses.kernels.focal_function import FocalLoss
+from el_plugins.losses.validation import (
     REDUCTIONS,
     check_choice,
     check_dense_target,
@@ -14,10 +18,6 @@ from el_plugins.losses.checks import (
     check_values,
     reduce,
 )
-from el_plugins.losses.focal_formula import focal_losses
-from el_plugins.losses.kernels import paths
-from el_plugins.losses.kernels.focal_function import FocalLoss
-from el_plugins.losses.kernels.plain_focal import Focal
 
 HALTS = ("foreground", "both", "authors")
 
@@ -96,7 +96,7 @@ def sigmoid_halted_focal_loss(
         check_dense_target("targets", targets, inputs)
     settings = Focal(alpha, gamma, halt, halt_threshold)
     path = (
-        "formula" if targets.requires_grad else paths.chosen(inputs)
+        "formula" if targets.requires_grad else backends.chosen(inputs)
     )  # the kernels have no slope by targets
     if path == "formula":
         return reduce(focal_losses(inputs, targets, settings), reduction, count)

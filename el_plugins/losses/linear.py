@@ -11,7 +11,11 @@ from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.checks import (
+from el_plugins.losses.dispatch import fused_row_losses, row_terms
+from el_plugins.losses.encouraging import EncouragingLoss, check_options
+from el_plugins.losses.kernels import backends, linear_function
+from el_plugins.losses.kernels.transforms import is_transformed
+from el_plugins.losses.validation import (
     any_true,
     check_floating,
     check_index,
@@ -19,10 +23,6 @@ from el_plugins.losses.checks import (
     check_weight,
     reduce,
 )
-from el_plugins.losses.encouraging import EncouragingLoss, check_options
-from el_plugins.losses.kernels import linear_function, paths
-from el_plugins.losses.kernels.transforms import is_transformed
-from el_plugins.losses.rows import fused_row_losses, row_terms
 
 # What torch's tracers put in the place of plain tensors.
 STAND_INS = (FakeTensor, FunctionalTensor)
@@ -126,7 +126,7 @@ def linear_row_losses(
     hidden, matrix, bias = hidden.to(dtype), matrix.to(dtype), None if bias is None else bias.to(dtype)
     hidden = hidden.masked_fill(~kept.unsqueeze(1), 0)  # nothing times NaN is NaN, in the matrix' gradient
     # The matrix products take most of the time; a compiler would take 200 MB that this form is to save.
-    path = paths.chosen(hidden, may_compile=False)
+    path = backends.chosen(hidden, may_compile=False)
     if path == "formula":
         logits = F.linear(hidden, matrix, bias)
         losses, log_p = fused_row_losses(
@@ -150,7 +150,7 @@ def layer_dtype(hidden: Tensor, matrix: Tensor, bias: Tensor | None) -> torch.dt
 def torch_sums(dtype: torch.dtype) -> bool:
     """Whether torch has the routine, exact in ``dtype`` (it rounds narrow sums), and the choice is ours."""
     wide = dtype in (torch.float32, torch.float64)
-    return wide and hasattr(nn, "LinearCrossEntropyOptions") and paths.is_free()
+    return wide and hasattr(nn, "LinearCrossEntropyOptions") and backends.is_free()
 
 
 def cross_entropy_by_torch(
@@ -178,7 +178,9 @@ def cross_entropy_by_torch(
         options=options,
     )
     if loss.requires_grad:
-        loss.register_hook(lambda _: paths.refuse_second_order())  # the routine gives 0 for them in silence
+        loss.register_hook(
+            lambda _: backends.refuse_second_order()
+        )  # the routine gives 0 for them in silence
     return loss
 
 

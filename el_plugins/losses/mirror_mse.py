@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from el_plugins.losses.checks import (
+from el_plugins.losses.validation import (
     REDUCTIONS,
     check_choice,
     check_index,

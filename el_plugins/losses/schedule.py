@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.checks import check_choice, check_count
+from el_plugins.losses.validation import check_choice, check_count
 
 # How the bonus rises, by the share t in [0, 1] of the warm-up that is done.
 SHAPES = {

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from el_plugins.losses.checks import reduce
+from el_plugins.losses.validation import reduce
 
 
 def is_dtensor(value: Any) -> bool:
@@ -42,7 +42,7 @@ class Rows(NamedTuple):
         return value.redistribute(self.mesh, self.placements).to_local()
 
     def reduce(self, loss: Tensor, reduction: str, count: Tensor | int | None = None) -> Tensor:
-        """:func:`~el_plugins.losses.checks.reduce` over all processes; a DTensor."""
+        """:func:`~el_plugins.losses.validation.reduce` over all processes; a DTensor."""
         if reduction == "none":
             stride = torch.empty(self.shape, device="meta").stride()
             options = {"run_check": False, "shape": self.shape, "stride": stride}

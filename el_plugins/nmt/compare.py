@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from el_plugins.nmt.scoring import TITLES
-from el_plugins.workflow.results import spread, table, with_spread, write_text
+from el_plugins.utils.files import write_text
+from el_plugins.utils.statistics import mean_std
+from el_plugins.utils.tables import format_mean_std, table
 
 
 def read(folder: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             loss: {
                 "seeds": len(scores),
                 **{
-                    title: with_spread(*spread([s[m]["score"] for s in scores]))
+                    title: format_mean_std(*mean_std([s[m]["score"] for s in scores]))
                     for m, title in TITLES.items()
                 },
             }

@@ -16,9 +16,9 @@ from el_plugins.nmt.cleaning import fitting, hold_out, lower, tokenise
 from el_plugins.nmt.parallel import Splits
 from el_plugins.nmt.recipe import Recipe
 from el_plugins.nmt.subwords import split_pieces, split_words
-from el_plugins.workflow.commands import run
-from el_plugins.workflow.locks import locked
-from el_plugins.workflow.results import check_settings, write_text
+from el_plugins.utils.commands import run
+from el_plugins.utils.files import check_settings, write_text
+from el_plugins.utils.locks import locked
 
 NAME = re.compile(r"\w[\w-]*")
 TEMPLATES = jinja2.Environment(

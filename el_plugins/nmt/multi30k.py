@@ -16,7 +16,7 @@ from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits, check_sides, find_side, read_bytes, read_pairs
 from el_plugins.nmt.prepare import check_overlap
 from el_plugins.nmt.recipe import Recipe
-from el_plugins.workflow.downloads import download
+from el_plugins.utils.downloads import download
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw/{}.gz"
 PARTS = {"train": "train", "valid": "val"}

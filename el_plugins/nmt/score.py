@@ -19,7 +19,8 @@ from el_plugins.nmt.scoring import (
     score_text,
     score_tokenised,
 )
-from el_plugins.workflow.results import table, write_json
+from el_plugins.utils.files import write_json
+from el_plugins.utils.tables import table
 
 COLUMNS = {"score": "{:.2f}", "length_ratio": "{:.3f}", "signature": "{}"}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits, normal
 from el_plugins.nmt.recipe import Recipe
-from el_plugins.workflow.downloads import download
+from el_plugins.utils.downloads import download
 
 URL = "https://www.manythings.org/anki/{}-eng.zip"
 CODES = {"de": "deu", "fr": "fra"}

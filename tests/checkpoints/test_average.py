@@ -5,11 +5,11 @@ import sys
 
 import pytest
 import torch
-from commands import ONE_BY_ONE, PLUGIN, run
 
 from el_plugins.checkpoints.average import average_checkpoints, main
 from el_plugins.checkpoints.choose import best_checkpoints, last_checkpoints
 from el_plugins.checkpoints.safe_loading import load_checkpoint
+from tests.commands import ONE_BY_ONE, PLUGIN, run
 
 
 def save(path, weights, **extra):

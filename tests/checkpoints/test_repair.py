@@ -4,7 +4,8 @@ import shutil
 import sys
 
 import pytest
-from commands import run
+
+from tests.commands import run
 
 pytest.importorskip("fairseq")
 

@@ -7,11 +7,11 @@ import pytest
 
 pytest.importorskip("pycocotools")
 
-from commands import REPOSITORY, run
 from PIL import Image
 
 from el_plugins.detection import report
 from el_plugins.detection.coco import write_split
+from tests.commands import REPOSITORY, run
 
 
 def test_figures_by_frequency():
@@ -52,7 +52,7 @@ def test_compare_marks_what_has_no_mean(tmp_path):
 
 def test_demo_compares_what_did_not_diverge(tmp_path, capsys):
     pytest.importorskip("detectron2")
-    from el_plugins.detection.demo import demo
+    from experiments.detection.demo import demo
 
     pixels = np.zeros((40, 40), dtype=np.uint8)
     for split in ("train", "val"):
@@ -92,7 +92,7 @@ def test_pictures(tmp_path):
 
 
 def test_demo_refuses_what_it_cannot_do(tmp_path):
-    command = ["python", "-m", "el_plugins.detection.demo", "--folder", tmp_path / "demo"]
+    command = ["python", "-m", "experiments.detection.demo", "--folder", tmp_path / "demo"]
     environment = {"PYTHONPATH": str(REPOSITORY)}
     output = run(*command, "--iterations", "0", check=False, env=environment)
     assert "--iterations" in output

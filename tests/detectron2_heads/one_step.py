@@ -4,8 +4,9 @@ import sys
 
 import torch
 import torch.distributed
-from detectors import gradients, retinanet, sample, training_losses
 from torch.nn.parallel import DistributedDataParallel
+
+from tests.detectron2_heads.detectors import gradients, retinanet, sample, training_losses
 
 torch.distributed.init_process_group("gloo")
 rank = torch.distributed.get_rank()

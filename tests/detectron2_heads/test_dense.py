@@ -7,7 +7,16 @@ import torch
 
 pytest.importorskip("detectron2")
 
-from detectors import (
+from detectron2.export import TracingAdapter, scripting_with_instances
+from detectron2.modeling import build_model
+from detectron2.modeling.meta_arch.fcos import FCOS
+from detectron2.structures import Boxes
+from detectron2.utils.analysis import FlopCountAnalysis, parameter_count
+from fvcore.nn import sigmoid_focal_loss
+
+from detectron2_heads import HaltedFocalFCOS, HaltedFocalRetinaNet
+from el_plugins.losses.kernels import use
+from tests.detectron2_heads.detectors import (
     assert_same_detections,
     assert_same_step,
     config,
@@ -17,16 +26,7 @@ from detectors import (
     sample,
     training_losses,
 )
-from detectron2.export import TracingAdapter, scripting_with_instances
-from detectron2.modeling import build_model
-from detectron2.modeling.meta_arch.fcos import FCOS
-from detectron2.structures import Boxes
-from detectron2.utils.analysis import FlopCountAnalysis, parameter_count
-from fvcore.nn import sigmoid_focal_loss
-from oracle import halted_focal
-
-from detectron2_heads import HaltedFocalFCOS, HaltedFocalRetinaNet
-from el_plugins.losses.kernels import use
+from tests.losses.oracle import halted_focal
 
 HALTS = ("foreground", "both", "authors")
 

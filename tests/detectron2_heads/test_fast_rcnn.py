@@ -8,7 +8,6 @@ import torch.nn.functional as F
 
 pytest.importorskip("detectron2")
 
-from detectors import sample, training_losses
 from detectron2 import model_zoo
 from detectron2.config import LazyCall, instantiate
 from detectron2.layers import ShapeSpec
@@ -20,6 +19,7 @@ from detectron2.utils.events import EventStorage
 
 from detectron2_heads import EncouragingFastRCNNOutputLayers, add_encouraging_config
 from el_plugins.losses import encouraging_loss
+from tests.detectron2_heads.detectors import sample, training_losses
 
 
 def predictor(target, **arguments):

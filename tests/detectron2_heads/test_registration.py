@@ -5,16 +5,17 @@ import re
 import pytest
 import torch
 import yaml
-from commands import REPOSITORY, run
+
+from tests.commands import REPOSITORY, run
 
 pytest.importorskip("detectron2")
 
-from detectors import STOCK_YAML, assert_same_step, sample, training_losses
 from detectron2 import model_zoo
 from detectron2.config import LazyConfig, get_cfg, instantiate
 from detectron2.modeling import build_model
 
 from detectron2_heads import HaltedFocalRetinaNet, add_halted_focal_config
+from tests.detectron2_heads.detectors import STOCK_YAML, assert_same_step, sample, training_losses
 
 CONFIGS = sorted((REPOSITORY / "detectron2_heads" / "configs").glob("*.yaml"))
 BUILD = (

@@ -8,18 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import REPOSITORY, run
+
+from tests.commands import REPOSITORY, run
 
 pytest.importorskip("detectron2")
 pytest.importorskip("sklearn")
 
-from detectors import STOCK_YAML, gradients, retinanet, sample, training_losses
 from detectron2 import model_zoo
 from sklearn.datasets import load_digits
 
 from detectron2_heads.train_net import LossNormalizer
 from el_plugins.detection.coco import write_split
-from el_plugins.detection.digits import scenes
+from experiments.detection.digits import scenes
+from tests.detectron2_heads.detectors import STOCK_YAML, gradients, retinanet, sample, training_losses
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import torch
 pytest.importorskip("transformers")
 pytest.importorskip("accelerate")
 
-from huggingface_seq2seq import compute_loss, dates, tiny_model
 from transformers import ByT5Tokenizer, DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+from examples.huggingface_seq2seq import compute_loss, dates, tiny_model
 
 
 def gradients_of_one_update(examples, folder, batch_size):

@@ -8,8 +8,9 @@ import torch
 pytest.importorskip("pytorch_metric_learning")
 pytest.importorskip("sklearn")
 
-from metric_learning import LOSSES, encouraging
 from pytorch_metric_learning.miners import TripletMarginMiner
+
+from examples.metric_learning import LOSSES, encouraging
 
 
 @pytest.mark.parametrize("kind", LOSSES)

@@ -4,7 +4,8 @@ import re
 from importlib.util import find_spec
 
 import pytest
-from commands import REPOSITORY, run
+
+from tests.commands import REPOSITORY, run
 
 EXAMPLES = [
     ("timm_training.py", "timm"),

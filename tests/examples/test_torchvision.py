@@ -7,7 +7,8 @@ pytest.importorskip("torchvision")
 pytest.importorskip("sklearn")
 
 from torchvision.models.detection.retinanet import RetinaNetClassificationHead
-from torchvision_retinanet import HaltedFocalHead
+
+from examples.torchvision_retinanet import HaltedFocalHead
 
 
 def test_halting_nothing_it_is_the_loss_of_torchvision():

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 import fairseq_criterions
 from el_plugins.checkpoints.safe_loading import load_checkpoint
-from el_plugins.workflow.commands import find_command
+from el_plugins.utils.commands import find_command
 
 GLOO = ["--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"]
 # An uninitialised placeholder, and the copies that fairseq 0.12.2's fused layers make on loading.

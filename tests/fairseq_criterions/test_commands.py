@@ -6,14 +6,14 @@ import shutil
 import sys
 
 import pytest
-from commands import ONE_BY_ONE, PLUGIN, REPOSITORY, TINY_MODEL, TRAINING, run
+
+from tests.commands import ONE_BY_ONE, PLUGIN, REPOSITORY, TINY_MODEL, TRAINING, run
 
 pytest.importorskip("fairseq")
 
-from criteria import GLOO, assert_same_weights, two_processes
-
 from el_plugins.checkpoints.safe_loading import load_checkpoint
 from el_plugins.nmt.training_log import training_line
+from tests.fairseq_criterions.criteria import GLOO, assert_same_weights, two_processes
 
 
 def figures(output, key):

@@ -7,8 +7,9 @@ import pytest
 
 pytest.importorskip("fairseq")
 
-from criteria import criterion_of
 from fairseq import criterions
+
+from tests.fairseq_criterions.criteria import criterion_of
 
 
 @pytest.mark.parametrize(

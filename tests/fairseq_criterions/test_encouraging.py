@@ -8,13 +8,13 @@ import torch
 
 fairseq = pytest.importorskip("fairseq")
 
-from criteria import criterion_of, loss_gradient_log, needs_layers_in
 from fairseq import criterions
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.logging import metrics
 from fairseq.optim.dynamic_loss_scaler import DynamicLossScaler
 
 from el_plugins.losses import encouraging_loss
+from tests.fairseq_criterions.criteria import criterion_of, loss_gradient_log, needs_layers_in
 
 NAMES = ("encouraging_label_smoothed_cross_entropy", "encouraging_ls")
 

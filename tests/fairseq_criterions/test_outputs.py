@@ -4,11 +4,13 @@ import copy
 
 import pytest
 import torch
-from commands import PLUGIN, TINY_MODEL, TRAINING, run
+
+from tests.commands import PLUGIN, TINY_MODEL, TRAINING, run
 
 pytest.importorskip("fairseq")
 
-from criteria import (
+from fairseq_criterions.outputs import AsLogits, may_overwrite
+from tests.fairseq_criterions.criteria import (
     GLOO,
     assert_same_weights,
     criterion_of,
@@ -16,8 +18,6 @@ from criteria import (
     needs_layers_in,
     two_processes,
 )
-
-from fairseq_criterions.outputs import AsLogits, may_overwrite
 
 FUSED = "--fused-output-layer"
 MULTILINGUAL = ["--arch", "multilingual_transformer", *TINY_MODEL[2:]]

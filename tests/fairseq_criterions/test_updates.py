@@ -7,10 +7,11 @@ import torch
 
 pytest.importorskip("fairseq")
 
-from criteria import criterion_of
 from fairseq import checkpoint_utils
 from fairseq.logging import metrics
 from fairseq.trainer import Trainer
+
+from tests.fairseq_criterions.criteria import criterion_of
 
 
 @pytest.fixture

@@ -4,19 +4,19 @@ import os
 import pytest
 import torch
 
-from el_plugins.losses.kernels import paths, use
+from el_plugins.losses.kernels import backends, use
 
 
 @pytest.fixture
 def no_way_back(monkeypatch):
     """Code that cannot be compiled must not pass unseen by plain operations."""
-    if not paths.can_compile():
+    if not backends.can_compile():
         pytest.skip("no C++ compiler")
     torch.compiler.reset()
-    paths.compiled.cache_clear()
-    monkeypatch.setattr(paths, "guarded", lambda fast, slow: fast)
+    backends.compiled.cache_clear()
+    monkeypatch.setattr(backends, "guarded", lambda fast, slow: fast)
     yield
-    paths.compiled.cache_clear()
+    backends.compiled.cache_clear()
 
 
 # Chosen before Python starts: see test_triton.py.

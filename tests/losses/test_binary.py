@@ -5,9 +5,9 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from oracle import binary
 
 from el_plugins.losses import BinaryEncouragingLossWithLogits, binary_encouraging_loss_with_logits
+from tests.losses.oracle import binary
 
 OPTIONS = [
     {"bonus": "log", "log_end": 1.0},

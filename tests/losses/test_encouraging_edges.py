@@ -3,10 +3,10 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from encouraging_cases import BONUS_OPTIONS, SMOOTHED, loss_and_gradient, oracle_options
-from oracle import row
 
 from el_plugins.losses import encouraging_loss
+from tests.losses.encouraging_cases import BONUS_OPTIONS, SMOOTHED, loss_and_gradient, oracle_options
+from tests.losses.oracle import row
 
 pytestmark = pytest.mark.usefixtures("path")
 

@@ -6,10 +6,10 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from oracle import halted_focal
 
 from el_plugins.losses import SigmoidHaltedFocalLoss, sigmoid_halted_focal_loss
 from el_plugins.losses.kernels import use
+from tests.losses.oracle import halted_focal
 
 pytestmark = pytest.mark.usefixtures("path")
 

@@ -5,11 +5,11 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from oracle import row
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from el_plugins.losses import LinearEncouragingLoss, encouraging_loss, linear_encouraging_loss
 from el_plugins.losses.kernels import linear_function, use
+from tests.losses.oracle import row
 
 OPTIONS = [
     {},

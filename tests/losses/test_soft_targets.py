@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from encouraging_cases import BONUS_OPTIONS, HARD_LOGITS, oracle_options
-from oracle import row
 
 from el_plugins.losses import EncouragingLoss, encouraging_loss
-from el_plugins.losses.kernels import paths, use
+from el_plugins.losses.kernels import backends, use
+from tests.losses.encouraging_cases import BONUS_OPTIONS, HARD_LOGITS, oracle_options
+from tests.losses.oracle import row
 
 pytestmark = pytest.mark.usefixtures("path")
 
@@ -179,7 +179,7 @@ def test_second_derivatives_are_refused_where_there_are_none():
 
 @pytest.mark.parametrize("options", BONUS_OPTIONS[::3], ids=str)
 def test_chunks_and_large_vocabularies_agree_with_the_formula(options, monkeypatch):
-    monkeypatch.setitem(paths.CHUNKS, "chunks", 100)
+    monkeypatch.setitem(backends.CHUNKS, "chunks", 100)
     inputs = logits_and_probabilities(7, 43)
     options = {**options, "label_smoothing": 0.1, "weight": torch.linspace(0.5, 2, 43, dtype=torch.float64)}
     with use("formula"):

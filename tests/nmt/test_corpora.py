@@ -6,11 +6,11 @@ import pytest
 
 pytest.importorskip("sentencepiece")
 from sacremoses import MosesTokenizer
-from sentences import PAIRS, TRAIN
 
 from el_plugins.nmt.cleaning import fitting, hold_out, lower, tokenise
 from el_plugins.nmt.recipe import Recipe
 from el_plugins.nmt.subwords import split_pieces, split_words
+from tests.nmt.sentences import PAIRS, TRAIN
 
 TEXT = {"de": [pair[0] for pair in TRAIN], "en": [pair[1] for pair in TRAIN]}
 

@@ -3,9 +3,9 @@
 import gzip
 
 import pytest
-from sentences import TEST, TRAIN, VALID, write
 
 from el_plugins.nmt.parallel import check_sides, describe_shared, read_lines, read_pairs
+from tests.nmt.sentences import TEST, TRAIN, VALID, write
 
 EXPECTED = {"de": [pair[0] for pair in TEST], "en": [pair[1] for pair in TEST]}
 

@@ -10,15 +10,15 @@ import sys
 import time
 
 import pytest
-from commands import REPOSITORY, run
+
+from tests.commands import REPOSITORY, run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("sentencepiece")
 pytest.importorskip("submitit")
-from sentences import NEWS, TEST, TRAIN, VALID, write
-
 from el_plugins.nmt.benchmark.settings import read_settings
 from el_plugins.nmt.prepare import main
+from tests.nmt.sentences import NEWS, TEST, TRAIN, VALID, write
 
 LANGUAGES = ["--source", "de", "--target", "en"]
 

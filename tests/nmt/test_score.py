@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from commands import ONE_BY_ONE, PLUGIN, run
+
+from tests.commands import ONE_BY_ONE, PLUGIN, run
 
 sacrebleu = pytest.importorskip("sacrebleu")
 pytest.importorskip("fairseq")

@@ -16,7 +16,7 @@ from el_plugins.nmt.training_log import (
     training_line,
     validations,
 )
-from el_plugins.workflow.commands import run
+from el_plugins.utils.commands import run
 
 REFERENCES = [f"the {word} sat on the mat near the old {word}" for word in ("cat", "dog", "hen", "fox")] * 10
 GOOD = [line.replace("near", "by") for line in REFERENCES]

@@ -6,10 +6,9 @@ import zipfile
 import pytest
 
 pytest.importorskip("sentencepiece")
-from sentences import PAIRS
-
 from el_plugins.nmt.parallel import describe_shared
 from el_plugins.nmt.tatoeba import main, read, split
+from tests.nmt.sentences import PAIRS
 
 ENGLISH_FIRST = [(english, german) for german, english in PAIRS]
 HELD_OUT = {"test": 6, "valid": 3}

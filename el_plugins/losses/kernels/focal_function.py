@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from el_plugins.losses.kernels import plain_focal
-from el_plugins.losses.kernels.paths import chunk_rows, compiled, guarded
-from el_plugins.losses.kernels.plain_focal import Focal
+from el_plugins.losses.kernels import focal_eager
+from el_plugins.losses.kernels.backends import chunk_rows, compiled, guarded
+from el_plugins.losses.kernels.focal_eager import Focal
 
 # Torch 2.2 may lack it.
 is_legacy_batchedtensor = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda tensor: False)
@@ -21,10 +21,10 @@ def find_losses(path: str, x: Tensor, target: Tensor, settings: Focal, summed: b
     ``target`` is (n) class indices, or (n, K) of bool, integers 0 and 1, or floating in [0, 1].
     """
     if path == "triton" and has_triton(x, target):
-        from el_plugins.losses.kernels import triton_focal  # not everyone has Triton
+        from el_plugins.losses.kernels import focal_triton  # not everyone has Triton
 
-        return guarded(triton_focal.losses, plain_losses)(x, target, settings, summed)
-    function = plain_focal.class_losses if target.dim() == 1 else plain_focal.dense_losses
+        return guarded(focal_triton.losses, plain_losses)(x, target, settings, summed)
+    function = focal_eager.class_losses if target.dim() == 1 else focal_eager.dense_losses
     if path in ("compiled", "triton"):
         function = compiled(function)
     chunks = chunk_rows(x, path)
@@ -40,10 +40,10 @@ def find_losses(path: str, x: Tensor, target: Tensor, settings: Focal, summed: b
 def find_gradient(path: str, x: Tensor, grad_output: Tensor, target: Tensor, settings: Focal) -> Tensor:
     """Gradient of :func:`find_losses` times ``grad_output``, a scalar or (n, K), in the dtype of ``x``."""
     if path == "triton" and has_triton(x, target):
-        from el_plugins.losses.kernels import triton_focal
+        from el_plugins.losses.kernels import focal_triton
 
-        return guarded(triton_focal.gradient, plain_gradient)(x, grad_output, target, settings)
-    function = plain_focal.class_gradient if target.dim() == 1 else plain_focal.dense_gradient
+        return guarded(focal_triton.gradient, plain_gradient)(x, grad_output, target, settings)
+    function = focal_eager.class_gradient if target.dim() == 1 else focal_eager.dense_gradient
     if path in ("compiled", "triton"):
         function = compiled(function)
     gradient = torch.empty_like(x)

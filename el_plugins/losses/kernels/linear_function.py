@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from el_plugins.losses.kernels import rows
-from el_plugins.losses.kernels.row_function import find_losses, write_gradient
+from el_plugins.losses.kernels import softmax
+from el_plugins.losses.kernels.softmax_function import find_losses, write_gradient
 from el_plugins.losses.kernels.transforms import Gradient, Kernel, refuse_batched, refuse_second_order
 
 ELEMENTS = 2**22  # logits at a time: 16 MiB in fp32
@@ -41,7 +41,7 @@ class LinearLoss(torch.autograd.Function):
         bias: Tensor | None,
         target: Tensor,
         kept: Tensor,
-        terms: rows.Terms,
+        terms: softmax.Terms,
         path: str,
     ) -> tuple[Tensor, Tensor]:
         """The sum, and log p of the targets (N) without a gradient; arguments of :class:`LinearRowLosses`."""
@@ -81,7 +81,7 @@ class LinearRowLosses(Kernel):
         bias: Tensor | None,
         target: Tensor,
         kept: Tensor,
-        terms: rows.Terms,
+        terms: softmax.Terms,
         path: str,
     ) -> tuple[Tensor, Tensor]:
         """Losses (N), and log p of the targets (N) without a gradient.
@@ -92,7 +92,7 @@ class LinearRowLosses(Kernel):
             bias: (V) or None.
             target: (N), class indices within range.
             kept: (N), bool; the others give exactly 0.
-            terms: see :class:`~el_plugins.losses.kernels.rows.Terms`.
+            terms: see :class:`~el_plugins.losses.kernels.softmax.Terms`.
             path: ``chunks``, ``compiled`` or ``triton``.
         """
         target, kept = target.unsqueeze(1), kept.unsqueeze(1)
@@ -128,7 +128,7 @@ class LinearRowGradients(Gradient):
         bias: Tensor | None,
         target: Tensor,
         kept: Tensor,
-        terms: rows.Terms,
+        terms: softmax.Terms,
         path: str,
         wanted: tuple[bool, ...],
     ) -> tuple[Tensor | None, ...]:
@@ -146,7 +146,7 @@ def walk(
     bias: Tensor | None,
     target: Tensor,
     kept: Tensor,
-    terms: rows.Terms,
+    terms: softmax.Terms,
     path: str,
     upstream: Tensor | None,
     wanted: Sequence[bool],

@@ -21,8 +21,9 @@ from el_plugins.nmt.benchmark.runs import Run, read_result
 from el_plugins.nmt.benchmark.schedule import Schedule
 from el_plugins.nmt.benchmark.settings import Benchmark, read_settings
 from el_plugins.nmt.benchmark.summary import summarise
-from el_plugins.workflow.divergence import DIVERGED, describe
-from el_plugins.workflow.results import aligned, write_json_lines
+from el_plugins.utils.divergence import DIVERGED, describe
+from el_plugins.utils.files import write_json_lines
+from el_plugins.utils.tables import aligned
 
 ONE_SEED = (
     "One seed tells whether these very models differ on this test set: see the paired tests in the report. "

@@ -11,7 +11,7 @@ from typing import Any
 
 import sacrebleu
 
-from el_plugins.workflow.results import write_json
+from el_plugins.utils.files import write_json
 
 
 def cached(folder: Path, inputs: Any, compute: Callable[[], Any]) -> Any:

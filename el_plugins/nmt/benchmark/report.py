@@ -12,7 +12,8 @@ import jinja2
 
 from el_plugins.nmt.benchmark import figures, tables, wording
 from el_plugins.nmt.benchmark.statistics import CAVEATS
-from el_plugins.workflow.results import aligned, write_text
+from el_plugins.utils.files import write_text
+from el_plugins.utils.tables import aligned
 
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),

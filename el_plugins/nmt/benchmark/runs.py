@@ -32,10 +32,10 @@ from el_plugins.nmt.training_log import (
     training_line,
     validations,
 )
-from el_plugins.workflow.commands import memory_of_children, run
-from el_plugins.workflow.divergence import DIVERGED, DivergedError
-from el_plugins.workflow.locks import locked
-from el_plugins.workflow.results import check_settings, write_json, write_text
+from el_plugins.utils.commands import memory_of_children, run
+from el_plugins.utils.divergence import DIVERGED, DivergedError
+from el_plugins.utils.files import check_settings, write_json, write_text
+from el_plugins.utils.locks import locked
 
 PLUGIN = Path(__file__).resolve().parents[2]
 PACKAGES = ("el_plugins", "torch", "fairseq", "ve-fairseq", "sacrebleu", "sacremoses", "numpy")

@@ -9,7 +9,7 @@ from typing import Any
 
 from el_plugins.nmt.benchmark.cache import cached
 from el_plugins.nmt.scoring import TOKENISED, metrics, paired_test
-from el_plugins.workflow.paired import over_seeds
+from el_plugins.utils.statistics import paired_t_test
 
 METRICS = (TOKENISED, *metrics())
 CAVEATS = """\
@@ -26,14 +26,17 @@ test sets, checkpoints or seeds, and nothing here covers another corpus, another
 def compare(
     system: Mapping[int, float], baseline: Mapping[int, float], diverged: bool = False
 ) -> dict[str, Any]:
-    """:func:`over_seeds` of scores by seed, and ``differences`` of each seed that both have.
+    """:func:`paired_t_test` of scores by seed, and ``differences`` of each seed that both have.
 
     Args:
         diverged: a run of one of them diverged, so that there is no result: only ``differences`` are given.
     """
     seeds = sorted(system.keys() & baseline.keys())
     differences = {seed: system[seed] - baseline[seed] for seed in seeds}
-    return {"differences": differences, **(over_seeds({}, {}) if diverged else over_seeds(system, baseline))}
+    return {
+        "differences": differences,
+        **(paired_t_test({}, {}) if diverged else paired_t_test(system, baseline)),
+    }
 
 
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ from el_plugins.nmt.benchmark.results import Results
 from el_plugins.nmt.benchmark.sentences import bleu_by_length, most_changed
 from el_plugins.nmt.benchmark.settings import POOLED, Benchmark
 from el_plugins.nmt.benchmark.statistics import METRICS, compare, holm, over_sentences
-from el_plugins.workflow.results import spread
+from el_plugins.utils.statistics import mean_std
 
 CHECKPOINTS = ("averaged", "best", "averaged_tuned")
 
@@ -121,11 +121,11 @@ def _means(rows: BySeed, diverged: bool) -> dict[str, Any]:
     found: dict[str, Any] = {"length_penalties": [row["length_penalty"] for row in rows.values()]}
     for metric in METRICS:
         mean, deviation = (
-            (None, None) if diverged else spread([row[metric]["score"] for row in rows.values()])
+            (None, None) if diverged else mean_std([row[metric]["score"] for row in rows.values()])
         )
         found[metric] = {"mean": mean, "sd": deviation}
     for figure in ("brevity_penalty", "length_ratio"):
-        found[figure] = None if diverged else spread([row["bleu"][figure] for row in rows.values()])[0]
+        found[figure] = None if diverged else mean_std([row["bleu"][figure] for row in rows.values()])[0]
     return found
 
 
@@ -172,7 +172,7 @@ def lengths(results: Results, headline: Mapping[str, Any]) -> dict[str, dict[str
         texts = [results.translations.get((name, seed, *place)) for seed in figures["seeds"]]
         each = [bleu_by_length(text, results.references[place[1]]) for text in texts if text is not None]
         if each and len(each) == len(texts):
-            found[name] = {bucket: spread([one[bucket] for one in each])[0] for bucket in each[0]}
+            found[name] = {bucket: mean_std([one[bucket] for one in each])[0] for bucket in each[0]}
     return found
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from el_plugins.nmt.benchmark.statistics import METRICS, verdict
 from el_plugins.nmt.benchmark.wording import NO_RESULT, diverged_at, interval, label
 from el_plugins.nmt.scoring import TITLES
-from el_plugins.workflow.results import spread, with_spread
+from el_plugins.utils.statistics import mean_std
+from el_plugins.utils.tables import format_mean_std
 
 Table = list  # of lines, each a list of cells; the heading is the first
 
@@ -41,7 +42,7 @@ def headline(summary: Mapping[str, Any]) -> Table:
 
 
 def _mean(scores: Mapping[str, Any]) -> str:
-    return NO_RESULT if scores["mean"] is None else with_spread(scores["mean"], scores["sd"])
+    return NO_RESULT if scores["mean"] is None else format_mean_std(scores["mean"], scores["sd"])
 
 
 def scores(summary: Mapping[str, Any], section: Mapping[str, Any]) -> Table:
@@ -109,7 +110,7 @@ def cost(summary: Mapping[str, Any]) -> Table:
         cells = [_spread(values, styles[key]) for key, values in figures.items()]
         speed = figures["words_per_second"]
         # fairseq's clock of a tiny training may stand at 0.
-        relative = f"{spread(speed)[0] / spread(baseline)[0]:.2f} x" if speed and any(baseline) else "-"
+        relative = f"{mean_std(speed)[0] / mean_std(baseline)[0]:.2f} x" if speed and any(baseline) else "-"
         if any(figures.values()):
             lines.append([label(summary, name), cells[0], relative, *cells[1:]])
     return _without_empty_columns(lines)
@@ -141,7 +142,7 @@ def _of_runs(summary: Mapping[str, Any], system: str, kind: str, key: str) -> li
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
-    return with_spread(*spread(values), digits=digits) if values else "-"
+    return format_mean_std(*mean_std(values), digits=digits) if values else "-"
 
 
 def _without_empty_columns(lines: Table) -> Table:

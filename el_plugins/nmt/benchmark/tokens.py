@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from el_plugins.measures import energy, margin
+from el_plugins.metrics import energy, margin
 
 MAX_TOKENS = 4000  # of a batch: a vocabulary-sized row of logits each
 
@@ -21,7 +21,7 @@ def target_tokens(checkpoint: Path, data: str, subset: str = "valid") -> dict[st
 
     Returns:
         ``log_p`` (natural logarithm of the target's probability), ``margin`` and ``energy`` of
-        :mod:`el_plugins.measures`, each (tokens,) float32, in the corpus' order of lengths.
+        :mod:`el_plugins.metrics`, each (tokens,) float32, in the corpus' order of lengths.
     """
     from fairseq import checkpoint_utils, utils
 

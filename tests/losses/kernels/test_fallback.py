@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 
-from el_plugins.losses.kernels import fallback, paths
+from el_plugins.losses.kernels import backends, fallback
 
 
 class Broken:
@@ -92,6 +92,6 @@ def test_what_cannot_be_compiled_is_tried_once_for_each_kind_of_tensor(no_compil
 
 def test_compiled_code_falls_back(monkeypatch, no_compiler):
     monkeypatch.setattr(torch, "compile", lambda function, dynamic: Broken(no_compiler))
-    call = paths.compiled(lambda x: x + 1)
+    call = backends.compiled(lambda x: x + 1)
     with pytest.warns(RuntimeWarning, match="by plain torch operations"):
         assert call(torch.ones(1)).item() == 2

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from commands import REPOSITORY, run
+
+from tests.commands import REPOSITORY, run
 
 pytest.importorskip("triton", minversion="3.0", reason="the interpreter of older ones lacks operations")
 

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from test_paths import assert_no_worse, results
 
 from el_plugins.losses import encouraging_loss
-from el_plugins.losses.kernels import triton_rows, use
+from el_plugins.losses.kernels import softmax_triton, use
+from tests.losses.kernels.test_backends import assert_no_worse, results
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 OPTIONS = [
@@ -24,9 +24,9 @@ OPTIONS = [
 @pytest.fixture(autouse=True)
 def no_way_back(monkeypatch):
     """Kernels that fail must not pass unseen by the plain operations."""
-    from el_plugins.losses.kernels import row_function
+    from el_plugins.losses.kernels import softmax_function
 
-    monkeypatch.setattr(row_function, "guarded", lambda fast, slow: fast)
+    monkeypatch.setattr(softmax_function, "guarded", lambda fast, slow: fast)
 
 
 def case(count, classes, dtype=torch.float32):
@@ -102,4 +102,4 @@ def test_what_the_kernels_do_not_know_goes_the_plain_way():
     for options in ({"bonus": "cosine", "label_smoothing": 0.1}, {"weight": weight, "label_smoothing": 0.1}):
         wanted = results(z.double(), target, **options)
         torch.testing.assert_close(results(z, target, "triton", **options), wanted, rtol=1e-5, atol=1e-5)
-    assert triton_rows.BLOCK
+    assert softmax_triton.BLOCK

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from el_plugins.losses import sigmoid_halted_focal_loss
-from el_plugins.losses.kernels import focal_function, paths, triton_focal, use
+from el_plugins.losses.kernels import backends, focal_function, focal_triton, use
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 HALTS = ("foreground", "both", "authors")
@@ -49,7 +49,7 @@ def test_equals_the_formula(kernel_calls, halt, alpha, gamma, phi):
     options = {"alpha": alpha, "gamma": gamma, "halt": halt, "halt_threshold": phi}
     x, label = case(400, 3)
     found = results(x, label, "triton", **options)
-    assert kernel_calls == [triton_focal.class_terms]
+    assert kernel_calls == [focal_triton.class_terms]
     torch.testing.assert_close(found, results(x.double(), label, "formula", **options), rtol=5e-6, atol=1e-7)
     assert found[0][label < 0].abs().max() == found[1][label < 0].abs().max() == 0
 
@@ -142,8 +142,8 @@ def test_where_the_kernel_fails_plain_operations_do_it(monkeypatch):
     def broken(*arguments):
         raise RuntimeError("no kernel on purpose")
 
-    monkeypatch.setattr(triton_focal, "class_terms", broken)
-    monkeypatch.setattr(focal_function, "guarded", paths.guarded)
+    monkeypatch.setattr(focal_triton, "class_terms", broken)
+    monkeypatch.setattr(focal_function, "guarded", backends.guarded)
     x, label = case(6, 3)
     for got, wanted in zip(results(x, label, "triton"), results(x, label, "chunks")):
         assert torch.equal(got, wanted)

@@ -1,7 +1,8 @@
 """Settings of a benchmark that takes seconds."""
 
 import pytest
-from commands import TINY_MODEL
+
+from tests.commands import TINY_MODEL
 
 SETTINGS = """\
 data:

@@ -9,7 +9,6 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("sacrebleu")
 pytest.importorskip("submitit")
 
-import made_up
 import matplotlib.pyplot as plt
 from matplotlib.colors import to_rgb
 
@@ -17,6 +16,7 @@ from el_plugins.nmt.benchmark import colours
 from el_plugins.nmt.benchmark.figures import draw, line
 from el_plugins.nmt.benchmark.forest import forest
 from el_plugins.nmt.benchmark.summary import summarise
+from tests import made_up
 
 
 def luminance(colour):

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import processes, run
+
+from tests.commands import processes, run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")

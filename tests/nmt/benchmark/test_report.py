@@ -4,17 +4,17 @@ import re
 import shutil
 
 import pytest
-from commands import REPOSITORY
+
+from tests.commands import REPOSITORY
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("sacrebleu")
-
-import made_up
 
 from el_plugins.nmt.benchmark import report
 from el_plugins.nmt.benchmark.figures import draw
 from el_plugins.nmt.benchmark.results import Results, read_rows
 from el_plugins.nmt.benchmark.summary import summarise
+from tests import made_up
 
 BLEU = {"ce": (30.0, 31.0, 30.5), "el": (31.0, 32.5, 31.4), "far": (29.0, 32.0, None)}
 ORDER = [

@@ -8,11 +8,10 @@ import pytest
 sacrebleu = pytest.importorskip("sacrebleu")
 pytest.importorskip("submitit")
 
-import made_up
-
 from el_plugins.nmt.benchmark.results import read_rows, read_runs
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.score import score_file
+from tests import made_up
 
 TEXTS = {
     "test_a": ["the cat sat on the mat today", "a dog ran off", "one hen lays an egg"],

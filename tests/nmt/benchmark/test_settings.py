@@ -5,9 +5,8 @@ import pytest
 pytest.importorskip("omegaconf")
 pytest.importorskip("sacrebleu")
 
-from commands import REPOSITORY
-
 from el_plugins.nmt.benchmark.settings import read_settings
+from tests.commands import REPOSITORY
 
 GOOD = """\
 data: {folder: bin, source: de, target: en, references: {test: test.en}}

@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
-import slurm
-from commands import run
+
+from tests import slurm
+from tests.commands import run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")

@@ -6,10 +6,9 @@ from scipy import stats
 pytest.importorskip("sacrebleu")
 pytest.importorskip("submitit")
 
-import made_up
-
 from el_plugins.nmt.benchmark.results import Results
 from el_plugins.nmt.benchmark.summary import summarise
+from tests import made_up
 
 CE, EL, FAR = (30.0, 31.0, 30.5), (31.0, 32.5, 31.4), (29.0, 32.0, 30.0)
 

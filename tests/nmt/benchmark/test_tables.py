@@ -5,11 +5,10 @@ import pytest
 pytest.importorskip("sacrebleu")
 pytest.importorskip("submitit")
 
-import made_up
-
 from el_plugins.nmt.benchmark import tables
 from el_plugins.nmt.benchmark.results import Results
 from el_plugins.nmt.benchmark.summary import summarise
+from tests import made_up
 
 
 @pytest.fixture

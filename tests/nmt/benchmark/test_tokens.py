@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from commands import PLUGIN, run
+
+from tests.commands import PLUGIN, run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")

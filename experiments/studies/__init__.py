@@ -1,0 +1,1 @@
+"""The paper's studies on the user's data: ``python -m experiments.studies NAME``, one module a study."""

@@ -1,0 +1,52 @@
+"""Calibration and energies, with and without label smoothing (Table 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from el_plugins.losses import EncouragingLoss
+from experiments.studies.data import load
+from experiments.studies.energy import AROUND, ON, energies
+from experiments.studies.settings import Settings
+from experiments.studies.study import Claim, Study
+from experiments.studies.training import Loss, accuracy, apply, classifier
+
+ECE = "ECE (%)"
+BINS = 15
+SMOOTHING = 0.1
+
+
+def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
+    """Train with ``loss``; expected calibration error, energies and accuracy of the test set."""
+    images = load(settings, seed)
+    logits, target = apply(classifier(settings, images, seed, loss), images.test, settings)
+    error = multiclass_calibration_error(logits.softmax(dim=1), target, images.classes, n_bins=BINS)
+    return {ECE: 100 * error.item(), **energies(logits, target), "accuracy": accuracy(logits, target)}
+
+
+STUDY = Study(
+    title="Calibration and label smoothing",
+    paper="Table 12 of the paper (CIFAR-10 and MNIST)",
+    systems={
+        "CE": nn.CrossEntropyLoss(),
+        "EL 0.75": EncouragingLoss(log_end=0.75),
+        "EL 1": EncouragingLoss(log_end=1.0),
+        "CE + LS": nn.CrossEntropyLoss(label_smoothing=SMOOTHING),
+        "EL 0.75 + LS": EncouragingLoss(log_end=0.75, label_smoothing=SMOOTHING),
+        "EL 1 + LS": EncouragingLoss(log_end=1.0, label_smoothing=SMOOTHING),
+    },
+    run=run,
+    measures={ECE: "{:.2f}", ON: "{:.1f}", AROUND: "{:.1f}", "accuracy": "{:.2f}"},
+    claims=[
+        Claim("EL 0.75", "CE", ECE, "3.1 to 4.2 (CIFAR-10)"),
+        Claim("EL 0.75 + LS", "CE + LS", ECE, "8.8 to 3.4 (CIFAR-10)", lower=True),
+        Claim("EL 0.75 + LS", "EL 0.75", ECE, "4.2 to 3.4 (CIFAR-10)", lower=True),
+        Claim("EL 1 + LS", "EL 1", ECE, "6.2 to 5.6 (CIFAR-10)", lower=True),
+        Claim("EL 1", "CE", ON, "-15.1 to -54.5 (CIFAR-10)", lower=True),
+    ],
+    note=f"{BINS} bins of equal width; smoothing {SMOOTHING:g}.",
+)

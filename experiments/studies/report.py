@@ -1,0 +1,100 @@
+"""A study's table, verdicts and figures as Markdown, and all studies' in one page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+from el_plugins.utils.files import write_json, write_text
+from el_plugins.utils.statistics import mean_std
+from el_plugins.utils.tables import aligned
+from experiments.studies.settings import Settings
+from experiments.studies.study import SECONDS, Results, Study
+
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "experiments.studies", "axes.grid": True, "grid.alpha": 0.3}
+
+
+def scores(study: Study, results: Results) -> str:
+    """Mean and standard deviation over seeds: systems in rows, or in columns if the measures are more."""
+    lines = [["system", *study.measures]]
+    for name, by_seed in results.items():
+        cells = []
+        for measure, style in study.measures.items():
+            mean, deviation = mean_std([found[measure] for found in by_seed.values()])
+            cells.append(style.format(mean) + ("" if deviation is None else f" ± {style.format(deviation)}"))
+        lines.append([name, *cells])
+    return aligned(lines if len(lines) >= len(lines[0]) else list(zip(*lines)))
+
+
+def verdicts(study: Study, results: Results) -> str:
+    """A row a claim: what the paper says, our difference, and whether the direction is the same."""
+    lines = [["claim", "paper", "ours", "verdict"]]
+    for claim in study.claims:
+        verdict, ours = claim.verdict(results)
+        lines.append([claim.text(), claim.paper, ours, verdict])
+    return aligned(lines)
+
+
+def draw(study: Study, name: str, results: Results, folder: Path) -> list[Path]:
+    """Write the study's figures as SVG into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    with plt.rc_context(STYLE):
+        for figure_name, plot in study.figures.items():
+            figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+            plot(axes, results)
+            path = folder / f"{name}_{figure_name}.svg"
+            temporary = path.with_suffix(".tmp.svg")
+            figure.savefig(temporary, metadata={"Date": None})
+            plt.close(figure)
+            temporary.replace(path)
+            paths.append(path)
+    return paths
+
+
+def section(study: Study, name: str, settings: Settings, results: Results, page: Path) -> str:
+    """A study in Markdown, for ``page``; its figures go to the folder of the page's name."""
+    figures = draw(study, name, results, page.with_suffix(""))
+    seconds = sum(found[SECONDS] for by_seed in results.values() for found in by_seed.values())
+    setting = f"{settings.data}, {settings.model}, {settings.epochs} epochs, {len(settings.seeds)} seeds"
+    setting += f", {seconds / 60:.1f} minutes in all"
+    at_hand = settings.data == study.defaults.get("data", Settings.data)
+    notes = [study.note, study.note_at_hand if at_hand else ""]
+    lines = [f"## {study.title}", " ".join([f"{study.paper}. Here: {setting}.", *filter(None, notes)])]
+    lines += [scores(study, results), verdicts(study, results)]
+    lines += [f"![{path.stem.replace('_', ' ')}]({path.parent.name}/{path.name})" for path in figures]
+    return "\n\n".join(lines)
+
+
+def write_page(
+    sections: Mapping[str, str], measures: Mapping[str, Results], page: Path, command: str
+) -> None:
+    """All sections on one page, with the command that made it; every seed's measures as JSON beside it."""
+    head = (
+        "# The paper's studies, repeated\n\n"
+        f"Made by `{command}`. Where data, models or budgets are not the paper's, only directions compare. "
+        "Values are means and standard deviations over seeds; p is a paired t-test's over the same seeds, "
+        "not corrected for the number of claims."
+    )
+    write_json(page.with_suffix(".json"), measures)
+    write_text(page, "\n\n".join([head, *sections.values()]) + "\n")
+
+
+def numbers(results: Results) -> Results:
+    """What of ``results`` is a number, without what only the figures need."""
+    return {
+        name: {
+            seed: {
+                measure: value
+                for measure, value in found.items()
+                if isinstance(value, (int, float)) and measure != SECONDS
+            }
+            for seed, found in by_seed.items()
+        }
+        for name, by_seed in results.items()
+    }

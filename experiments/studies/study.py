@@ -1,0 +1,119 @@
+"""What a study is, and running one: every system with every seed, each result kept as soon as it is there."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from tqdm import tqdm
+
+from el_plugins.utils.files import check_settings, write_json
+from el_plugins.utils.statistics import paired_t_test
+from experiments.studies.settings import Settings
+
+# Measures by name, and whatever the study's figures need, by system and seed.
+Results = Mapping[str, Mapping[int, Mapping[str, Any]]]
+SECONDS = "seconds"  # what a run took, beside its measures
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the paper found: ``measure`` of ``system`` is higher than ``baseline``'s (or lower)."""
+
+    system: str
+    baseline: str
+    measure: str
+    paper: str  # its numbers and where they stand
+    lower: bool = False
+
+    def text(self) -> str:
+        """The claim in words."""
+        return f"{self.measure}: {self.system} {'below' if self.lower else 'above'} {self.baseline}"
+
+    def verdict(self, results: Results) -> tuple[str, str]:
+        """Whether our results have the paper's direction, and how sure that is."""
+        system, baseline = (
+            {seed: found[self.measure] for seed, found in results[name].items()}
+            for name in (self.system, self.baseline)
+        )
+        compared = paired_t_test(system, baseline)
+        difference, p_value = compared["difference"], compared["p_value"]
+        ours = f"{difference:+.2f}" + ("" if p_value is None else f" (p = {p_value:.2g})")
+        if not difference or math.isnan(difference):
+            return ("nothing to compare" if difference else "no difference"), ours
+        same = (difference < 0) == self.lower
+        if p_value is not None and p_value < 0.05:
+            return ("reproduced" if same else "opposite"), ours
+        return f"{'same' if same else 'opposite'} direction, not significant", ours
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table of the paper.
+
+    Args:
+        title: its heading.
+        paper: where the paper has it.
+        systems: by name, the baseline first; the values are the study's own.
+        run: one system with one seed: (settings, system, seed) to measures (numbers, by name) and
+            anything else, that JSON can hold, for the figures.
+        measures: format of each measure that the table shows.
+        claims: what to compare with the paper.
+        figures: by name, what draws one from (axes, results).
+        defaults: settings in which the study differs.
+        note: what a reader has to know of the way it is run.
+        note_at_hand: what he has to know of the data at hand, the default.
+    """
+
+    title: str
+    paper: str
+    systems: Mapping[str, Any]
+    run: Callable[[Settings, Any, int], Mapping[str, Any]]
+    measures: Mapping[str, str]
+    claims: Sequence[Claim]
+    figures: Mapping[str, Callable[[Any, Results], None]] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+    note_at_hand: str = ""
+
+
+def run_study(study: Study, settings: Settings, folder: Path) -> Results:
+    """Run what is missing of ``study``; results are kept in ``folder``, one file a system and seed.
+
+    Raises:
+        ValueError: the folder holds results of other settings.
+    """
+    shared = {
+        name: value for name, value in asdict(settings).items() if name not in ("seeds", "workers", "root")
+    }
+    shared["processes"] = PartialState().num_processes  # each has a batch of its own
+    main = PartialState().is_main_process
+    if main:
+        check_settings(shared, folder)
+    results: dict[str, dict[int, Any]] = {name: {} for name in study.systems}
+    pairs = [(seed, name) for seed in settings.seeds for name in study.systems]
+    # Every process of torchrun trains every run with the others, so none can be ahead by a run.
+    for seed, name in tqdm(pairs, desc=folder.name, unit="run", disable=not main):
+        path = folder / "runs" / f"{file_name(name)}-seed{seed}.json"
+        if path.exists():
+            found = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            started = time.monotonic()
+            measured = study.run(settings, study.systems[name], seed)
+            found = {**measured, SECONDS: time.monotonic() - started}
+            if main:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(path, found)
+        results[name][seed] = found
+    return results
+
+
+def file_name(system: str) -> str:
+    """A system's name as part of a file's."""
+    return "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in system)

@@ -1,0 +1,86 @@
+"""The demo's data sets: real digits and real trees in COCO layout."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("sklearn")
+
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from el_plugins.detection.coco import class_counts, write_split
+from experiments.detection import digits, trees
+
+
+def test_written_split_is_what_pycocotools_reads(tmp_path):
+    coco = pytest.importorskip("pycocotools.coco")
+    pixels = np.arange(20 * 30, dtype=np.uint8).reshape(20, 30)
+    pictures = [(pixels, [(1, (2.0, 3.0, 10.0, 5.0))]), (pixels, [])]
+    write_split(tmp_path, "val", pictures, ["a", "b"])
+    read = coco.COCO(str(tmp_path / "val.json"))
+    assert read.getImgIds() == [1, 2]
+    (annotation,) = read.loadAnns(read.getAnnIds())
+    assert (annotation["category_id"], annotation["bbox"]) == (2, [2.0, 3.0, 10.0, 5.0])
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "val" / "000001.png"))[..., 0], pixels)
+    assert class_counts(tmp_path / "val.json") == {"a": 0, "b": 1}
+
+
+def test_scenes_have_apart_boxes_tight_around_ink():
+    data = load_digits()
+    generator = np.random.default_rng(0)
+    for pixels, boxes in digits.scenes(data.images, data.target, np.full(10, 0.1), 20, generator):
+        assert pixels.shape == (digits.SIZE, digits.SIZE)
+        assert boxes
+        covered = np.zeros(pixels.shape, int)
+        for _, (x, y, width, height) in boxes:
+            covered[y : y + height, x : x + width] += 1
+        assert covered.max() == 1
+
+
+def test_splits_share_no_digit_and_training_is_long_tailed(tmp_path, monkeypatch):
+    drawn = {}
+
+    def keep(images, labels, frequency, count, generator):
+        drawn[count] = {image.tobytes() for image in images}
+        return scenes(images, labels, frequency, count, generator)
+
+    scenes = digits.scenes
+    monkeypatch.setattr(digits, "scenes", keep)
+    monkeypatch.setattr(digits, "SCENES", {"train": 150, "val": 50})
+    digits.make(tmp_path)
+    assert not drawn[150] & drawn[50]
+    train, val = (class_counts(tmp_path / f"{split}.json") for split in ("train", "val"))
+    assert train["3"] > 4 * train["5"] > 0
+    assert max(val.values()) < 3 * min(val.values())
+    before = (tmp_path / "train.json").stat().st_mtime_ns
+    digits.make(tmp_path)
+    assert (tmp_path / "train.json").stat().st_mtime_ns == before
+
+
+def test_tiles_cover_the_photograph_and_clip_boxes():
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 600, 3), dtype=np.uint8)
+    boxes = [(250.0, 10.0, 20.0, 20.0), (0.0, 0.0, 8.0, 8.0)]
+    found = list(trees.tiles(pixels, boxes, 256))
+    assert len(found) == 2 * 3
+    assert all(tile.shape == (256, 256, 3) for tile, _ in found)
+    assert np.array_equal(found[-1][0], pixels[44:, 344:])
+    # The first box sticks out of the first tile by 14 of its 20 pixels, of the second by 6.
+    assert found[0][1] == [(0, (0.0, 0.0, 8.0, 8.0))]
+    assert found[1][1] == [(0, (0, 10.0, 14.0, 20.0))]
+
+
+def test_trees_are_split_by_photograph(tmp_path):
+    trees.make(tmp_path / "data", tmp_path / "downloads")
+    counts = {}
+    for split in ("train", "val"):
+        content = json.loads((tmp_path / "data" / f"{split}.json").read_text())
+        counts[split] = len(content["annotations"])
+        for annotation in content["annotations"]:
+            x, y, width, height = annotation["bbox"]
+            assert 0 <= x < x + width <= trees.SIZE
+            assert 0 <= y < y + height <= trees.SIZE
+    # 574 trees on overlapping tiles, 377 on tiles side by side, some of them cut.
+    assert counts["train"] > 2 * 574
+    assert 300 < counts["val"] < 2 * 377
