@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from latex2mathml.converter import convert
 from mkdocs.structure.files import File, Files
 
+logger = logging.getLogger("mkdocs.hooks")
 ROOT = Path(__file__).parents[1]
 # Linked as on GitHub, by ../; in the site they lie beside these pages.
 OUTSIDE = (
@@ -21,6 +23,8 @@ OUTSIDE = (
     "examples",
 )
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+# What the docstrings' conversion should have left nothing of.
+RST = re.compile(r":(?:func|class|meth|mod|data|attr|ref):|\.\. math::")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -39,7 +43,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     return markdown if "/" in page.file.src_uri else re.sub(r"\]\((\.\./|docs/)", "](", markdown)
 
 
-def on_page_content(content: str, **_: Any) -> str:
+def on_page_content(content: str, page: Any, **_: Any) -> str:
     """Formulas, which arithmatex has marked, as MathML, which browsers render by themselves."""
 
     def mathml(match: re.Match[str]) -> str:
@@ -47,4 +51,6 @@ def on_page_content(content: str, **_: Any) -> str:
         formula = convert(html.unescape(match[3]).strip(), display="block" if block else "inline")
         return f'<div class="formula">{formula}</div>' if block else formula
 
+    if left := RST.search(content):
+        logger.warning(f"{page.file.src_uri} shows reStructuredText: {left[0]}")
     return FORMULA.sub(mathml, content)
