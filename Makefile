@@ -1,7 +1,8 @@
-# make help lists what there is. Everything is installed into .venv (and .venv-classic), nothing elsewhere.
+# make help lists what there is. Everything is installed into .venv (.venv-classic, .venv-docs), nothing elsewhere.
 PYTHON ?= python3.11
 VENV := .venv
 CLASSIC := .venv-classic
+DOCS := .venv-docs
 # These two releases go together; the PyPI builds run on CPU and on CUDA.
 TORCH := torch==2.14.1 torchvision==0.29.1
 # The first Python 3.10 that runs; set it to use another.
@@ -12,7 +13,7 @@ SOURCE ?= de
 DATA ?= digits
 BENCH ?= outputs/benchmarks
 
-.PHONY: help demo demo-detection bench studies test test-long test-classic lint clean
+.PHONY: help demo demo-detection bench studies docs test test-long test-classic lint clean
 
 help:
 	@echo 'make demo          train and compare CE and EL on real German-English text (SOURCE=fr for French)'
@@ -22,6 +23,7 @@ help:
 	@echo 'make test-classic  losses and criterion on official fairseq 0.12.2, Python 3.10, torch 2.2'
 	@echo 'make bench         time and memory of the losses and of training beside their peers, into outputs/benchmarks (half an hour)'
 	@echo 'make studies       the paper'\''s other studies on small real data, five seeds (half an hour)'
+	@echo 'make docs          the documentation as a site that needs no network, into outputs/docs'
 	@echo 'make clean         remove the environments and caches, not the results in demo/'
 
 $(VENV)/.installed: setup.py run_scripts/install_detectron2.sh
@@ -52,6 +54,16 @@ bench: $(VENV)/.installed
 studies: $(VENV)/.installed
 	$(VENV)/bin/python -m experiments.studies all --report benchmarks/results/studies.md
 
+# A small environment of its own: the sources are read, not imported.
+$(DOCS)/.installed: docs/requirements.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --progress-bar off -r docs/requirements.txt
+	touch $@
+
+docs: $(DOCS)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+	@echo 'open outputs/docs/index.html; with search: $(DOCS)/bin/mkdocs serve'
+
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -68,4 +80,4 @@ test-classic: $(CLASSIC)/.installed
 	$(CLASSIC)/bin/python -m pytest -m 'not long'
 
 clean:
-	rm -rf $(VENV) $(CLASSIC) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(CLASSIC) $(DOCS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
