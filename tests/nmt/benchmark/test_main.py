@@ -41,7 +41,7 @@ def test_results(benchmark, corpus):
     assert found["el", 1, "averaged_tuned"]["length_penalty"] == 1.0
     assert "el: not told apart. test, averaged checkpoint: BLEU" in printed
     assert "nothing is known of the spread over seeds" in printed
-    assert "One seed tells whether these very models differ" in printed.splitlines()[-1]
+    assert "One seed tells whether these very models differ" in printed
 
 
 def test_again_does_nothing_and_a_changed_setting_is_refused(benchmark):
