@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from el_plugins.losses.schedule import SHAPES, bonus_factor
-from el_plugins.plots import plot_bonuses, plot_halted_focal, plot_losses
+from experiments.plots import plot_bonuses, plot_halted_focal, plot_losses
 
 IMAGES = Path(__file__).parent / "images"
 COSTS = Path(__file__).parents[1] / "benchmarks" / "results" / "losses.csv"

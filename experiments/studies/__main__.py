@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 measures[name] = report.numbers(results)
                 print(f"\n{sections[name]}\n")
     except KeyboardInterrupt:
-        raise SystemExit("\nel_plugins.studies: stopped; start it again to go on") from None
+        raise SystemExit("\nexperiments.studies: stopped; start it again to go on") from None
     if process.is_main_process and sections:
         words = [*options.names, *(["--settings", str(options.settings)] if options.settings else [])]
         report.write_page(sections, measures, page, f"python -m experiments.studies {' '.join(words)}")

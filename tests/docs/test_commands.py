@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from pages import REPOSITORY, blocks, commands
+
+from tests.pages import REPOSITORY, blocks, commands
 
 METADATA = "".join((REPOSITORY / name).read_text() for name in ("setup.py", "pyproject.toml"))
 NEEDED = {
@@ -17,8 +18,6 @@ NEEDED = {
     "experiments.studies": "accelerate",
     "benchmarks.losses": "fvcore",
 }
-# With the new tree these go: the pages have its names already.
-RENAMED = {"experiments.studies": "el_plugins.studies"}
 
 
 class Parsed(Exception):
@@ -68,7 +67,7 @@ def check_python(_, words):
         pytest.importorskip(NEEDED[module])
     sys.argv = [module, *arguments]
     try:
-        runpy.run_module(RENAMED.get(module, module), run_name="__main__", alter_sys=True)
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     except Parsed:
         return
     assert not arguments, f"{module} did not read {arguments}"

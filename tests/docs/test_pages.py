@@ -5,9 +5,9 @@ import re
 import sys
 
 import pytest
-from commands import REPOSITORY, run
 
 from el_plugins import losses
+from tests.commands import REPOSITORY, run
 
 ROOT_PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]
 PAGES = [*(REPOSITORY / name for name in ROOT_PAGES), *sorted((REPOSITORY / "docs").glob("*.md"))]

@@ -4,8 +4,9 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from pages import blocks
 from torch import nn
+
+from tests.pages import blocks
 
 SNIPPETS = blocks("python")
 PAGES = sorted({(block.page, block.note) for block in SNIPPETS})

@@ -1,6 +1,6 @@
 """Logs of the commands that are run."""
 
-from el_plugins.workflow.commands import run
+from el_plugins.utils.commands import run
 
 
 def test_a_log_names_no_folder_of_this_machine(tmp_path, monkeypatch):
