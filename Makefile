@@ -1,19 +1,21 @@
 # make help lists what there is. Everything is installed into .venv (.venv-classic, .venv-docs), nothing elsewhere.
-PYTHON ?= python3.11
+# The first Python that runs, the newest first; set PYTHON to use another.
+runs = $(shell for p in $(1); do "$$p" -c 'import venv' 2>/dev/null && echo "$$p" && break; done)
+pythons = $(foreach v,$(1),python3.$(v) $(wildcard $(HOME)/.pyenv/versions/3.$(v).*/bin/python))
+PYTHON ?= $(call runs,$(call pythons,12 11 10))
 VENV := .venv
 CLASSIC := .venv-classic
 DOCS := .venv-docs
 # These two releases go together; the PyPI builds run on CPU and on CUDA.
 TORCH := torch==2.14.1 torchvision==0.29.1
-# The first Python 3.10 that runs; set it to use another.
-CLASSIC_PYTHON ?= $(shell for p in python3.10 $$HOME/.pyenv/versions/3.10.*/bin/python; do \
-	$$p -c '' 2>/dev/null && echo $$p && break; done)
+CLASSIC_PYTHON ?= $(call runs,$(call pythons,10))
 SOURCE ?= de
 
 DATA ?= digits
 BENCH ?= outputs/benchmarks
+STUDIES ?= outputs/studies/report.md
 
-.PHONY: help demo demo-detection bench studies docs test test-long test-classic lint clean
+.PHONY: help demo demo-detection bench studies docs test test-long test-classic format lint dist clean
 
 help:
 	@echo 'make demo          train and compare CE and EL on real German-English text (SOURCE=fr for French)'
@@ -24,15 +26,18 @@ help:
 	@echo 'make bench         time and memory of the losses and of training beside their peers, into outputs/benchmarks (half an hour)'
 	@echo 'make studies       the paper'\''s other studies on small real data, five seeds (half an hour)'
 	@echo 'make docs          the documentation as a site that needs no network, into outputs/docs'
+	@echo 'make format        lay out and tidy the code; make lint checks it'
+	@echo 'make dist          wheel and sdist into dist/, checked; the same commit gives the same bytes'
 	@echo 'make clean         remove the environments and caches, not the results in demo/'
 
-$(VENV)/.installed: setup.py run_scripts/install_detectron2.sh
+$(VENV)/.installed: pyproject.toml run_scripts/install_detectron2.sh
+	@test -n '$(PYTHON)' || { echo 'this needs Python 3.10, 3.11 or 3.12 with its venv module: PYTHON=/path/to/python'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,detectron2,examples,studies,dev]'
 	run_scripts/install_detectron2.sh $(VENV)/bin/python
 	touch $@
 
-$(CLASSIC)/.installed: setup.py
+$(CLASSIC)/.installed: pyproject.toml
 	@test -n '$(CLASSIC_PYTHON)' || { echo 'make test-classic needs Python 3.10: CLASSIC_PYTHON=/path/to/python3.10'; exit 1; }
 	$(CLASSIC_PYTHON) -m venv $(CLASSIC)
 	$(CLASSIC)/bin/python -m pip install --progress-bar off 'pip<24.1' 'setuptools<81' wheel
@@ -52,7 +57,7 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.report $(BENCH)
 
 studies: $(VENV)/.installed
-	$(VENV)/bin/python -m experiments.studies all --report benchmarks/results/studies.md
+	$(VENV)/bin/python -m experiments.studies all --report $(STUDIES)
 
 # A small environment of its own: the sources are read, not imported.
 $(DOCS)/.installed: docs/requirements.txt
@@ -63,6 +68,10 @@ $(DOCS)/.installed: docs/requirements.txt
 docs: $(DOCS)/.installed
 	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 	@echo 'open outputs/docs/index.html; with search: $(DOCS)/bin/mkdocs serve'
+
+format: $(VENV)/.installed
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
 
 lint: $(VENV)/.installed
 	$(VENV)/bin/ruff check .
@@ -78,6 +87,15 @@ test-long: lint
 
 test-classic: $(CLASSIC)/.installed
 	$(CLASSIC)/bin/python -m pytest -m 'not long'
+
+# Both archives take their times from the last commit.
+dist: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+dist: $(VENV)/.installed
+	rm -rf dist
+	$(VENV)/bin/validate-pyproject pyproject.toml
+	$(VENV)/bin/python -m build
+	$(VENV)/bin/twine check --strict dist/*
+	$(VENV)/bin/check-wheel-contents dist/*.whl
 
 clean:
 	rm -rf $(VENV) $(CLASSIC) $(DOCS) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
