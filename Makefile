@@ -94,6 +94,10 @@ dist: $(VENV)/.installed
 	rm -rf dist
 	$(VENV)/bin/validate-pyproject pyproject.toml
 	$(VENV)/bin/python -m build
+	# setuptools gives files of the sdist the time of the build.
+	cd dist && tar xzf *.tar.gz && rm *.tar.gz && for d in */; do d=$${d%/}; \
+		tar --sort=name --mtime="@$$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -cf - "$$d" | gzip -9n > "$$d.tar.gz"; \
+		rm -r "$$d"; done
 	$(VENV)/bin/twine check --strict dist/*
 	$(VENV)/bin/check-wheel-contents dist/*.whl
 
