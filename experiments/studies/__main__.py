@@ -39,17 +39,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.studies", description=__doc__)
     parser.add_argument("names", nargs="+", metavar="NAME", help=f"all, or some of {', '.join(NAMES)}")
     parser.add_argument("--settings", type=Path, help="YAML file: data, model, epochs, lr, seeds, ...")
-    parser.add_argument("--output", type=Path, default=Path("outputs/studies"), help="default: %(default)s")
+    parser.add_argument(
+        "--output", type=Path, help="default: outputs/studies, in it a folder of the settings file's name"
+    )
     parser.add_argument(
         "--report",
         type=Path,
         metavar="FILE.md",
         help="default: OUTPUT/report_NAMES.md, with all studies named",
     )
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     given = [word for word in options.names if "=" in word]
     names = [word for word in options.names if "=" not in word]
-    page = options.report or options.output / f"report_{'_'.join(names)}.md"
+    output = options.output or Path("outputs/studies", options.settings.stem if options.settings else "")
+    page = options.report or output / f"report_{'_'.join(names)}.md"
     for name in set(names) - {*NAMES, "all"}:
         parser.error(f"NAME must be all or of {', '.join(NAMES)}, got {name!r}")
     sections, measures, failed = {}, {}, []
@@ -60,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             study = import_module(f"experiments.studies.{name}").STUDY
             try:
                 settings = read_settings(study.defaults, options.settings, given)
-                results = run_study(study, settings, options.output / name)
+                results = run_study(study, settings, output / name)
             except (OSError, RuntimeError, ValueError) as error:
                 failed.append(f"{name}: {error}")
                 continue
@@ -71,7 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         raise SystemExit("\nexperiments.studies: stopped; start it again to go on") from None
     if process.is_main_process and sections:
-        words = [*options.names, *(["--settings", str(options.settings)] if options.settings else [])]
+        root = [word for word in given if word.startswith("root=")]  # where the data lie is no setting
+        words = [word for word in options.names if word not in root]
+        words += ["--settings", str(options.settings)] if options.settings else []
         report.write_page(sections, measures, page, f"python -m experiments.studies {' '.join(words)}")
         print(f"wrote {page}")
     if failed:

@@ -29,11 +29,13 @@ def run(settings: Settings, system: tuple[Loss, float], seed: int) -> Mapping[st
 
 def by_log_end(axes: Any, results: Results) -> None:
     """Figure 4: accuracy against log_end, with cross-entropy as a line."""
-    values = [[one[ACCURACY] for one in results[f"EL {end:g}"].values()] for end in LOG_ENDS]
+    ends = [end for end in LOG_ENDS if f"EL {end:g}" in results]
+    values = [[one[ACCURACY] for one in results[f"EL {end:g}"].values()] for end in ends]
     deviations = [np.std(each, ddof=1) if len(each) > 1 else 0 for each in values]
-    axes.errorbar(LOG_ENDS, [np.mean(each) for each in values], deviations, marker="o", capsize=3, label="EL")
-    baseline = np.mean([one[ACCURACY] for one in results["CE"].values()])
-    axes.axhline(baseline, color="black", linestyle="--", label="CE")
+    axes.errorbar(ends, [np.mean(each) for each in values], deviations, marker="o", capsize=3, label="EL")
+    if "CE" in results:
+        baseline = np.mean([one[ACCURACY] for one in results["CE"].values()])
+        axes.axhline(baseline, color="black", linestyle="--", label="CE")
     axes.set(xlabel="log_end", ylabel="accuracy (%)")
     axes.legend()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,17 @@ from torch_geometric.loader import DataLoader
 from torch_geometric.nn import GCNConv, SAGPooling, global_max_pool, global_mean_pool
 
 from el_plugins.losses import EncouragingLoss
-from experiments.studies import molecules
+from experiments.studies import molecules, training
 from experiments.studies.settings import Settings
 from experiments.studies.study import Claim, Study
-from experiments.studies.training import Loss
+from experiments.studies.training import Loss, check_finite
 
 ACCURACY = "accuracy"
-WIDTH = 64
+WIDTH = 128
 
 
 class SAGNet(nn.Module):
-    """Three blocks of graph convolution and self-attention pooling, read out after each and summed.
+    """The paper's: three blocks of graph convolution and attention pooling, read out after each and summed.
 
     Args:
         features, classes: numbers of node features and of graph classes.
@@ -36,9 +37,14 @@ class SAGNet(nn.Module):
         super().__init__()
         widths = [features, WIDTH, WIDTH]
         self.convolutions = nn.ModuleList(GCNConv(width, WIDTH) for width in widths)
-        self.pools = nn.ModuleList(SAGPooling(WIDTH, ratio=0.5) for _ in widths)
+        self.pools = nn.ModuleList(SAGPooling(WIDTH, ratio=0.5, GNN=GCNConv) for _ in widths)
         self.head = nn.Sequential(
-            nn.Linear(2 * WIDTH, WIDTH), nn.ReLU(), nn.Dropout(0.5), nn.Linear(WIDTH, classes)
+            nn.Linear(2 * WIDTH, WIDTH),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Linear(WIDTH, WIDTH // 2),
+            nn.ReLU(),
+            nn.Linear(WIDTH // 2, classes),
         )
 
     def forward(self, data: Any) -> Tensor:
@@ -51,13 +57,38 @@ class SAGNet(nn.Module):
         return self.head(total)
 
 
-def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
+@dataclass(frozen=True)
+class System:
+    """A loss, and the one that takes its place after ``settings.deferred`` of the epochs, if any."""
+
+    loss: Loss
+    late: Loss | None = None
+
+
+def graphs(settings: Settings) -> TUDataset:
+    """The data set in ``root/NAME/raw``, TU's files, which are downloaded where they are missing.
+
+    Raises:
+        RuntimeError: they cannot be downloaded; the message says from where.
+    """
+    if settings.data == molecules.NAME:
+        molecules.write_tu(Path(settings.root))
+    try:
+        return TUDataset(settings.root, settings.data)
+    except (OSError, ValueError) as error:
+        if list(Path(settings.root, settings.data, "raw").glob("*.txt")):
+            raise
+        address = f"{TUDataset.url}/{settings.data}.zip"
+        raise RuntimeError(
+            f"{settings.data} is neither in {settings.root} nor to be downloaded from {address}: {error}"
+        ) from error
+
+
+def run(settings: Settings, system: System, seed: int) -> Mapping[str, Any]:
     """Train on a tenth-wise split of ``seed``: 8 parts train, 1 chooses the epoch, 1 tests; accuracy."""
     accelerator = Accelerator()
     with accelerator.main_process_first():
-        if settings.data == molecules.NAME:
-            molecules.write_tu(Path(settings.root))
-        data = TUDataset(settings.root, settings.data)
+        data = graphs(settings)
     set_seed(seed)
     if not data.num_features:
         raise ValueError(
@@ -74,12 +105,17 @@ def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
         list(model.parameters()), settings.optimizer, settings.lr, weight_decay=settings.weight_decay
     )
     wrapped, optimizer, train = accelerator.prepare(model, optimizer, train)
-    best, at_best = -1.0, 0.0
-    for _ in range(settings.epochs):
+    best, at_best, step = -1.0, 0.0, 0
+    for epoch in range(settings.epochs):
+        late = epoch >= settings.deferred * settings.epochs
+        loss = system.late if late and system.late is not None else system.loss
         wrapped.train()
         for batch in train:
+            step += 1
             optimizer.zero_grad()
-            accelerator.backward(loss(wrapped(batch), batch.y))
+            value = loss(wrapped(batch), batch.y)
+            check_finite(value, step, accelerator)
+            accelerator.backward(value)
             optimizer.step()
         found = accuracy(model, valid, accelerator.device)
         if found > best:
@@ -91,23 +127,24 @@ def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
 def accuracy(model: nn.Module, loader: Any, device: torch.device) -> float:
     """Share of graphs, in per cent, that ``model`` puts into their class."""
     model.eval()
-    right = [(model(batch).argmax(dim=1) == batch.y) for batch in (one.to(device) for one in loader)]
-    return 100 * torch.cat(right).double().mean().item()
+    pairs = [(model(batch), batch.y) for batch in (one.to(device) for one in loader)]
+    logits, classes = (torch.cat(each) for each in zip(*pairs))
+    return training.accuracy(logits, classes)
 
 
 STUDY = Study(
     title="Graph classification",
     paper="Figure 4 and Table 1 of the paper (PROTEINS, NCI1)",
     systems={
-        "CE": nn.CrossEntropyLoss(),
-        "EL 0.5": EncouragingLoss(log_end=0.5),
-        "EL 0.75": EncouragingLoss(log_end=0.75),
+        "CE": System(nn.CrossEntropyLoss()),
+        "EL 0.5": System(EncouragingLoss(log_end=0.5)),
+        "EL 0.5, late": System(nn.CrossEntropyLoss(), EncouragingLoss(log_end=0.5)),
     },
     run=run,
     measures={ACCURACY: "{:.2f}"},
     claims=[
         Claim("EL 0.5", "CE", ACCURACY, "72.32 to 72.76 (PROTEINS), 70.53 to 71.04 (NCI1)"),
-        Claim("EL 0.75", "CE", ACCURACY, "72.32 to 72.76 (PROTEINS), 70.53 to 71.04 (NCI1)"),
+        Claim("EL 0.5, late", "CE", ACCURACY, "72.32 to 72.76 (PROTEINS), 70.53 to 71.04 (NCI1)"),
     ],
     defaults={
         "data": molecules.NAME,
@@ -118,6 +155,7 @@ STUDY = Study(
         "batch_size": 64,
         "epochs": 30,
     },
-    note="A split a seed.",
+    note="A split a seed. The authors bring the bonus in late, after the share of the epochs that `deferred` "
+    "says.",
     note_at_hand="Molecules with low against higher solubility in water.",
 )

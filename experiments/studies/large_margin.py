@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from el_plugins.losses import EncouragingLoss
 from experiments.studies.data import load
-from experiments.studies.models import Classifier
+from experiments.studies.models import BODIES, Classifier
 from experiments.studies.settings import Settings
 from experiments.studies.study import Claim, Study
 from experiments.studies.training import Loss, accuracy, apply, fit
@@ -24,8 +24,8 @@ class MarginClassifier(Classifier):
 
     def __init__(self, settings: Settings, images: Any, loss: nn.Module):
         super().__init__(settings, images)
-        if settings.model == "small":
-            # Its last ReLU would leave no angle above a right one, and classes that nothing ever reaches.
+        if settings.model in BODIES:
+            # Their last ReLU would leave no angle above a right one, and classes that nothing ever reaches.
             self.body: Any = self.body[:-1]
         margin = LargeMarginSoftmaxLoss(images.classes, self.head.in_features, margin=2, scale=1)
         margin.cross_entropy = loss

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import timm
+import torch
 from torch import Tensor, nn
 
 from experiments.studies.data import Images
@@ -13,20 +14,23 @@ class Classifier(nn.Module):
     """Images in [0, 1] to logits; normalisation is the first layer, so that attacks see plain images.
 
     Args:
-        settings: ``model`` names the body.
+        settings: ``model`` names the body, with timm's own arguments in ``model_args``.
         images: decide channels and classes.
     """
 
     def __init__(self, settings: Settings, images: Images):
         super().__init__()
         self.normalise = nn.BatchNorm2d(images.channels, affine=False)
-        if settings.model == "small":
-            width = 64
-            self.body = small(images.channels)
+        if settings.model in BODIES:
+            body, width = BODIES[settings.model]
+            self.body = body(images.channels)
         else:
-            self.body = timm.create_model(settings.model, num_classes=0, in_chans=images.channels)
+            self.body = timm.create_model(
+                settings.model, num_classes=0, in_chans=images.channels, **settings.model_args
+            )
             width = int(self.body.num_features)  # type: ignore[arg-type]
         self.head = nn.Linear(width, images.classes)
+        self.to(memory_format=torch.channels_last)  # a quarter to a third faster on CPUs
 
     def features(self, images: Tensor) -> Tensor:
         """(N, channels, height, width) to (N, width)."""
@@ -40,8 +44,7 @@ class Classifier(nn.Module):
 def small(channels: int) -> nn.Module:
     """Two convolutions and a layer for images from 8 x 8 pixels on, trained in seconds.
 
-    Normalised, as the paper's models are: without that the normal bonus, which has no lower bound, lets the
-    weights of all layers grow together until they overflow.
+    Normalised, as the paper's models are.
     """
     return nn.Sequential(
         nn.Conv2d(channels, 16, 3, padding=1, bias=False),
@@ -56,3 +59,23 @@ def small(channels: int) -> nn.Module:
         nn.BatchNorm1d(64),
         nn.ReLU(),
     )
+
+
+def mnist_cnn(channels: int) -> nn.Module:
+    """The network of torchattacks' MNIST example, which the paper attacks; images of 28 x 28 pixels."""
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 5),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(576, 100),
+        nn.ReLU(),
+    )
+
+
+BODIES = {"small": (small, 64), "mnist_cnn": (mnist_cnn, 100)}  # and the number of their features

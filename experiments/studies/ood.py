@@ -37,7 +37,7 @@ def inside_and_outside(settings: Settings, seed: int) -> tuple[Images, dict[str,
         return Images(train, test, train.tensors[1], KNOWN, 1), foreign
     if not settings.ood:
         raise ValueError(f"ood must name one or more foreign data sets for data={settings.data}, got none")
-    return images, {name: dataset(name, settings, False) for name in settings.ood}
+    return images, {name: dataset(name, settings) for name in settings.ood}
 
 
 def known(tensors: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:

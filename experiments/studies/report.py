@@ -10,25 +10,45 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from el_plugins.utils.divergence import DIVERGED, MARK, describe
 from el_plugins.utils.files import write_json, write_text
 from el_plugins.utils.statistics import mean_std
 from el_plugins.utils.tables import aligned
+from experiments.studies.data import source
 from experiments.studies.settings import Settings
-from experiments.studies.study import SECONDS, Results, Study
+from experiments.studies.study import SECONDS, Results, Study, diverged
 
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "experiments.studies", "axes.grid": True, "grid.alpha": 0.3}
 
 
 def scores(study: Study, results: Results) -> str:
-    """Mean and standard deviation over seeds: systems in rows, or in columns if the measures are more."""
+    """Mean and standard deviation over seeds: systems in rows, or in columns if the measures are more.
+
+    A system of which a seed diverged has no mean: the other seeds' would hide it.
+    """
     lines = [["system", *study.measures]]
     for name, by_seed in results.items():
         cells = []
         for measure, style in study.measures.items():
-            mean, deviation = mean_std([found[measure] for found in by_seed.values()])
+            if diverged(by_seed):
+                cells.append(MARK)
+                continue
+            values = [found[measure] for found in by_seed.values()]
+            if None in values:
+                cells.append("-")
+                continue
+            mean, deviation = mean_std(values)
             cells.append(style.format(mean) + ("" if deviation is None else f" ± {style.format(deviation)}"))
         lines.append([name, *cells])
     return aligned(lines if len(lines) >= len(lines[0]) else list(zip(*lines)))
+
+
+def divergences(results: Results) -> str:
+    """Which runs diverged and when, a line a system; empty where none did."""
+    runs = {
+        name: [f"seed {s} {describe(r)}" for s, r in diverged(each).items()] for name, each in results.items()
+    }
+    return "\n".join(f"- {name}: {'; '.join(lines)}" for name, lines in runs.items() if lines)
 
 
 def verdicts(study: Study, results: Results) -> str:
@@ -41,13 +61,19 @@ def verdicts(study: Study, results: Results) -> str:
 
 
 def draw(study: Study, name: str, results: Results, folder: Path) -> list[Path]:
-    """Write the study's figures as SVG into ``folder``."""
+    """Write the study's figures as SVG into ``folder``; what diverged is crossed out in their legends."""
+    finished = {name: by_seed for name, by_seed in results.items() if not diverged(by_seed)}
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     with plt.rc_context(STYLE):
         for figure_name, plot in study.figures.items():
             figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-            plot(axes, results)
+            if finished:
+                plot(axes, finished)
+            for system in results.keys() - finished.keys():
+                axes.plot([], [], "x", color="black", label=f"{system}: {DIVERGED}")
+            if len(finished) < len(results):
+                axes.legend(fontsize="small")
             path = folder / f"{name}_{figure_name}.svg"
             temporary = path.with_suffix(".tmp.svg")
             figure.savefig(temporary, metadata={"Date": None})
@@ -61,12 +87,12 @@ def section(study: Study, name: str, settings: Settings, results: Results, page:
     """A study in Markdown, for ``page``; its figures go to the folder of the page's name."""
     figures = draw(study, name, results, page.with_suffix(""))
     seconds = sum(found[SECONDS] for by_seed in results.values() for found in by_seed.values())
-    setting = f"{settings.data}, {settings.model}, {settings.epochs} epochs, {len(settings.seeds)} seeds"
+    setting = f"{source(settings)}, {settings.model}, {settings.epochs} epochs, {len(settings.seeds)} seeds"
     setting += f", {seconds / 60:.1f} minutes in all"
     at_hand = settings.data == study.defaults.get("data", Settings.data)
-    notes = [study.note, study.note_at_hand if at_hand else ""]
+    notes = [settings.note, study.note, study.note_at_hand if at_hand else ""]
     lines = [f"## {study.title}", " ".join([f"{study.paper}. Here: {setting}.", *filter(None, notes)])]
-    lines += [scores(study, results), verdicts(study, results)]
+    lines += [scores(study, results), *filter(None, [divergences(results)]), verdicts(study, results)]
     lines += [f"![{path.stem.replace('_', ' ')}]({path.parent.name}/{path.name})" for path in figures]
     return "\n\n".join(lines)
 
@@ -86,13 +112,13 @@ def write_page(
 
 
 def numbers(results: Results) -> Results:
-    """What of ``results`` is a number, without what only the figures need."""
+    """What of ``results`` is a number (or None), without what only the figures need."""
     return {
         name: {
             seed: {
                 measure: value
                 for measure, value in found.items()
-                if isinstance(value, (int, float)) and measure != SECONDS
+                if isinstance(value, (int, float, type(None))) and measure != SECONDS
             }
             for seed, found in by_seed.items()
         }

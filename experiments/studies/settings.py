@@ -4,14 +4,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from timm.optim import list_optimizers
 
-SMALLEST = {"epochs": 1, "batch_size": 1, "size": 1, "workers": 0}
+SMALLEST = {
+    "epochs": 1,
+    "batch_size": 1,
+    "size": 1,
+    "workers": 0,
+    "tail": 1,
+    "attacked": 1,
+    "auto_attacked": 1,
+}
+SCHEDULES = ("one_cycle", "steps")
 
 
 @dataclass
@@ -19,16 +28,24 @@ class Settings:
     """One training; a step's size in ``lr`` is for the baseline."""
 
     data: str = "digits"  # digits, mnist, fashion_mnist, cifar10, cifar100, or a folder with train/ and val/
-    root: str = "data"  # where data sets are downloaded to
+    root: str = "data"  # where data sets are, or are downloaded to
     ood: List[str] = field(default_factory=list)  # other data sets that are foreign (study ood)
-    model: str = "small"  # small, or any model of timm
+    tail: float = 1.0  # the commonest class has so many times the rarest one's images (long_tail, focal)
+    attacked: int = 300  # test images under attack (study adversarial)
+    auto_attacked: int = 100  # the first of them, which AutoAttack gets
+    model: str = "small"  # small, mnist_cnn, or any model of timm
+    model_args: Dict[str, Any] = field(default_factory=dict)  # for timm.create_model
     size: int = 32  # height and width of images that a folder's are cut to
     epochs: int = 15
     batch_size: int = 32  # of each process
-    optimizer: str = "adamw"  # sgd (with Nesterov's momentum), or any of timm
+    optimizer: str = "adamw"  # sgd (with Nesterov's momentum), momentum (without), or any of timm
     lr: float = 0.003
+    schedule: str = "one_cycle"  # or steps: the learning rate falls to a tenth after each of drops
+    drops: List[float] = field(default_factory=list)  # as shares of the training
+    deferred: float = 0.5  # share of the training before a deferred loss takes over (long_tail, graphs)
     weight_decay: float = 0.01
     workers: int = 0  # processes that load images
+    note: str = ""  # for the report
     seeds: List[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
 
 
@@ -60,6 +77,19 @@ def read_settings(defaults: Mapping[str, Any], path: Optional[Path], given: Sequ
     if settings.lr <= 0 or settings.weight_decay < 0:
         raise ValueError(
             f"lr must be above 0 and weight_decay 0 or more, got {settings.lr} and {settings.weight_decay}"
+        )
+    if settings.schedule not in SCHEDULES:
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {settings.schedule!r}")
+    if settings.drops and settings.schedule != "steps":
+        raise ValueError(f"drops need schedule=steps, got {settings.drops} with {settings.schedule}")
+    if not all(0 < drop < 1 for drop in settings.drops) or not 0 <= settings.deferred < 1:
+        raise ValueError(
+            f"drops and deferred are shares of the training, between 0 and 1, got {settings.drops} and "
+            f"{settings.deferred}"
+        )
+    if settings.auto_attacked > settings.attacked:
+        raise ValueError(
+            f"auto_attacked must be at most the {settings.attacked} of attacked, got {settings.auto_attacked}"
         )
     if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds) or min(settings.seeds) < 0:
         raise ValueError(f"seeds must be one or more whole numbers, all different, got {settings.seeds}")

@@ -1,9 +1,12 @@
-"""What a study is, and running one: every system with every seed, each result kept as soon as it is there."""
+"""What a study is, and running one: every system with every seed, each result kept as soon as it is there.
+
+A training that diverges is such a result, too: the study goes on, and no rerun tries it again.
+"""
 
 from __future__ import annotations
 
 import json
-import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,8 +16,11 @@ from typing import Any
 from accelerate import PartialState
 from tqdm import tqdm
 
+from el_plugins.metrics import NotFiniteError
+from el_plugins.utils.divergence import DIVERGED, DivergedError, describe
 from el_plugins.utils.files import check_settings, write_json
 from el_plugins.utils.statistics import paired_t_test
+from experiments.studies.data import source
 from experiments.studies.settings import Settings
 
 # Measures by name, and whatever the study's figures need, by system and seed.
@@ -37,16 +43,24 @@ class Claim:
         return f"{self.measure}: {self.system} {'below' if self.lower else 'above'} {self.baseline}"
 
     def verdict(self, results: Results) -> tuple[str, str]:
-        """Whether our results have the paper's direction, and how sure that is."""
+        """Whether our results have the paper's direction, and how sure that is.
+
+        A run that diverged, or has nothing to measure, takes part in no comparison, and neither does its
+        system: what the other seeds say would be of the lucky ones.
+        """
+        if any(diverged(results[name]) for name in (self.system, self.baseline)):
+            return "no result", DIVERGED
         system, baseline = (
             {seed: found[self.measure] for seed, found in results[name].items()}
             for name in (self.system, self.baseline)
         )
+        if None in (*system.values(), *baseline.values()):
+            return "nothing to compare", "-"
         compared = paired_t_test(system, baseline)
         difference, p_value = compared["difference"], compared["p_value"]
         ours = f"{difference:+.2f}" + ("" if p_value is None else f" (p = {p_value:.2g})")
-        if not difference or math.isnan(difference):
-            return ("nothing to compare" if difference else "no difference"), ours
+        if not difference:
+            return "no difference", ours
         same = (difference < 0) == self.lower
         if p_value is not None and p_value < 0.05:
             return ("reproduced" if same else "opposite"), ours
@@ -61,11 +75,11 @@ class Study:
         title: its heading.
         paper: where the paper has it.
         systems: by name, the baseline first; the values are the study's own.
-        run: one system with one seed: (settings, system, seed) to measures (numbers, by name) and
-            anything else, that JSON can hold, for the figures.
+        run: one system with one seed: (settings, system, seed) to measures (numbers, by name, or None
+            where there is nothing to measure) and anything else, that JSON can hold, for the figures.
         measures: format of each measure that the table shows.
         claims: what to compare with the paper.
-        figures: by name, what draws one from (axes, results).
+        figures: by name, what draws one from (axes, results of the systems that did not diverge).
         defaults: settings in which the study differs.
         note: what a reader has to know of the way it is run.
         note_at_hand: what he has to know of the data at hand, the default.
@@ -90,8 +104,11 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
         ValueError: the folder holds results of other settings.
     """
     shared = {
-        name: value for name, value in asdict(settings).items() if name not in ("seeds", "workers", "root")
+        name: value
+        for name, value in asdict(settings).items()
+        if name not in ("seeds", "workers", "root", "note")
     }
+    shared["data"] = source(settings)
     shared["processes"] = PartialState().num_processes  # each has a batch of its own
     main = PartialState().is_main_process
     if main:
@@ -105,13 +122,29 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
             found = json.loads(path.read_text(encoding="utf-8"))
         else:
             started = time.monotonic()
-            measured = study.run(settings, study.systems[name], seed)
-            found = {**measured, SECONDS: time.monotonic() - started}
+            found = {**_measured(study, settings, name, seed), SECONDS: time.monotonic() - started}
             if main:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, found)
+        if main and DIVERGED in found:
+            tqdm.write(f"{name}, seed {seed}: {describe(found)}; to try it again, delete {path}", sys.stderr)
         results[name][seed] = found
     return results
+
+
+def _measured(study: Study, settings: Settings, name: str, seed: int) -> Mapping[str, Any]:
+    """What a run measures, or the step at which it diverged; None for that of a model fit for no measure."""
+    try:
+        return study.run(settings, study.systems[name], seed)
+    except DivergedError as error:
+        return {DIVERGED: error.step}
+    except NotFiniteError:
+        return {DIVERGED: None}
+
+
+def diverged(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
+    """The runs of a system that diverged, by seed."""
+    return {seed: found for seed, found in by_seed.items() if DIVERGED in found}
 
 
 def file_name(system: str) -> str:

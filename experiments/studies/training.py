@@ -12,14 +12,13 @@ from timm.optim import create_optimizer_v2
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from el_plugins.metrics import require_finite
+from el_plugins.utils.divergence import DivergedError
 from experiments.studies.data import Images
 from experiments.studies.models import Classifier
 from experiments.studies.settings import Settings
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-# Share of the training before a deferred loss. The paper's 180 of 200 epochs are of another schedule: in the
-# last tenth of one cycle the learning rate is nearly 0.
-DEFERRED = 0.5
 
 
 def fit(
@@ -33,20 +32,23 @@ def fit(
     deferred: Loss | None = None,
     perturb: Callable[[Any, Tensor, Tensor], Tensor] | None = None,
 ) -> nn.Module:
-    """Train ``model`` in place, one cycle of learning rates.
+    """Train ``model`` in place.
 
     Args:
         model: what gets images and gives what ``loss`` takes.
         data: items (image, class index).
         loss: of the model's output and (N,) class indices, a scalar.
-        settings: epochs, batch size, optimizer, learning rate, weight decay.
+        settings: epochs, batch size, optimizer, learning rate and its schedule, weight decay.
         lr: factor of the settings' learning rate.
         sampler: instead of a new order every epoch.
-        deferred: the loss in the second half of the steps.
+        deferred: the loss after ``settings.deferred`` of the steps.
         perturb: makes the images to train on from (model, images, classes).
 
     Returns:
         The model, on the device it was trained on.
+
+    Raises:
+        DivergedError: the loss of a step is not finite, or the model's outputs after the last one are not.
     """
     accelerator = Accelerator()
     for module in (loss, deferred):
@@ -65,22 +67,49 @@ def fit(
     )
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     steps = len(loader) * settings.epochs
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer.optimizer, max_lr=settings.lr * lr, total_steps=steps, cycle_momentum=False
-    )
+    schedule = learning_rates(optimizer.optimizer, settings, steps)
     wrapped.train()
     step = 0
     while step < steps:
         for images, classes in loader:
             if perturb is not None:
                 images = perturb(model, images, classes)
-            current = deferred if deferred is not None and step >= DEFERRED * steps else loss
+            current = deferred if deferred is not None and step >= settings.deferred * steps else loss
+            step += 1
             optimizer.zero_grad()
-            accelerator.backward(current(wrapped(images), classes))
+            value = current(wrapped(images), classes)
+            check_finite(value, step, accelerator)
+            accelerator.backward(value)
             optimizer.step()
             schedule.step()
-            step += 1
-    return model.eval()
+    model.eval()
+    with torch.no_grad():
+        check_finite(model(images), step, accelerator)
+    return model
+
+
+def learning_rates(
+    optimizer: torch.optim.Optimizer, settings: Settings, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The schedule of ``settings`` over ``steps`` steps; the optimizer's own learning rate is the highest."""
+    if settings.schedule == "steps":
+        drops = [round(drop * steps) for drop in settings.drops]
+        return torch.optim.lr_scheduler.MultiStepLR(optimizer, drops, gamma=0.1)
+    highest = optimizer.param_groups[0]["lr"]
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=highest, total_steps=steps, cycle_momentum=False
+    )
+
+
+def check_finite(values: Tensor, step: int, accelerator: Accelerator) -> None:
+    """Stop all processes together where one of them has a loss or an output that is not finite.
+
+    Raises:
+        DivergedError: one has.
+    """
+    bad = (~torch.isfinite(values)).any().float()
+    if accelerator.reduce(bad):
+        raise DivergedError(step)
 
 
 def classifier(
@@ -126,5 +155,10 @@ def apply(model: nn.Module, data: Dataset, settings: Settings) -> tuple[Tensor, 
 
 
 def accuracy(logits: Tensor, target: Tensor) -> float:
-    """Share of rows, in per cent, whose largest logit is the target's."""
+    """Share of rows, in per cent, whose largest logit is the target's.
+
+    Raises:
+        NotFiniteError: a logit is NaN or infinite.
+    """
+    require_finite(logits=logits)
     return 100 * (logits.argmax(dim=1) == target).double().mean().item()

@@ -45,6 +45,19 @@ def test_every_study(tmp_path):
     assert f"wrote {report}" in printed
 
 
+def test_a_diverging_study_prints_no_score(tmp_path):
+    settings = ["ood", "optimizer=sgd", "lr=1e30", "epochs=1", "seeds=[1]", "--output", tmp_path]
+    printed = studies(*settings)
+    assert "*diverged*" in printed
+    assert "100.00" not in printed
+    assert "| diverged | no result |" in printed
+    record = tmp_path / "ood" / "runs" / "EL_1-seed1.json"
+    assert json.loads(record.read_text())["diverged"] == 2  # after one step of 1e30
+    before = record.stat().st_mtime_ns
+    assert f"EL 1, seed 1: diverged at step 2; to try it again, delete {record}" in studies(*settings)
+    assert record.stat().st_mtime_ns == before
+
+
 @pytest.mark.long
 def test_attacks(tmp_path):
     pytest.importorskip("art")
@@ -60,3 +73,29 @@ def test_bad_input(tmp_path):
     assert "NAME must be all or of classification" in studies("classificatoin", check=False)
     unknown = studies("mse", "data=nowhere", "--output", tmp_path, check=False)
     assert "data must be one of digits, mnist" in unknown
+
+
+def test_options_may_stand_between_the_names(tmp_path):
+    settings = tmp_path / "mine.yaml"
+    settings.write_text("epochs: 1\nnote: my own note\n")
+    options = ["mse", "--settings", settings, "seeds=[1]", "--output", tmp_path / "out", "lr=0.001"]
+    printed = studies(*options, "--report", tmp_path / "named.md")
+    assert "unrecognized" not in printed
+    assert "my own note" in (tmp_path / "named.md").read_text()
+    kept = json.loads((tmp_path / "out" / "mse" / "settings.json").read_text())
+    assert (kept["epochs"], kept["lr"]) == (1, 0.001)
+
+
+def test_a_settings_file_has_a_folder_of_its_own(tmp_path):
+    settings = tmp_path / "mine.yaml"
+    settings.write_text("epochs: 1\nseeds: [1]\n")
+    command = [sys.executable, "-m", "experiments.studies", "mse", "--settings", "mine.yaml"]
+    run(*command, cwd=tmp_path, env={"PYTHONPATH": str(REPOSITORY)})
+    assert (tmp_path / "outputs" / "studies" / "mine" / "report_mse.md").exists()
+
+
+def test_what_is_missing_is_named_with_its_download(tmp_path):
+    nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    command = [sys.executable, "-m", "experiments.studies", "mse", "data=cifar10", f"root={tmp_path}"]
+    printed = run(*command, "--output", tmp_path / "out", cwd=REPOSITORY, env=nowhere, check=False)
+    assert f"cifar10 is neither in {tmp_path} nor to be downloaded from https://www.cs.toronto.edu" in printed

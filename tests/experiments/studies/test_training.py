@@ -1,6 +1,7 @@
 """What the studies train: deferred losses, new heads on old bodies, long tails, folders of images."""
 
 import copy
+import struct
 
 import pytest
 import torch
@@ -12,11 +13,13 @@ for package in ("accelerate", "timm", "sklearn", "torchvision"):
 from PIL import Image
 
 from el_plugins.losses import EncouragingLoss
-from experiments.studies.data import load
+from el_plugins.metrics import NotFiniteError
+from el_plugins.utils.divergence import DivergedError
+from experiments.studies.data import load, move, source
 from experiments.studies.long_tail import FEWEST, MOST, TESTED, long_tailed, weighted
 from experiments.studies.models import Classifier
 from experiments.studies.settings import Settings
-from experiments.studies.training import DEFERRED, accuracy, apply, fit, retrain_head
+from experiments.studies.training import accuracy, apply, fit, retrain_head
 
 SHORT = Settings(epochs=2)
 
@@ -34,7 +37,29 @@ def test_a_deferred_loss_takes_over():
 
     fit(Classifier(SHORT, images), images.train, named("first"), SHORT, deferred=named("second"))
     assert calls == sorted(calls)
-    assert calls.count("first") == pytest.approx(DEFERRED * len(calls), abs=1)
+    assert calls.count("first") == pytest.approx(0.5 * len(calls), abs=1)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training():
+    images = load(SHORT, 1)
+    calls = []
+
+    def loss(logits, target):
+        calls.append(None)
+        return nn.functional.cross_entropy(logits, target) / (len(calls) < 5 or float("nan"))
+
+    with pytest.raises(DivergedError, match="diverged at step 5: the loss is not finite"):
+        fit(Classifier(SHORT, images), images.train, loss, SHORT)
+    assert len(calls) == 5
+
+
+def test_a_last_step_that_breaks_the_model_is_noticed():
+    images = load(SHORT, 1)
+    short = Settings(epochs=1, batch_size=len(images.train), optimizer="sgd", lr=1e38)
+    with pytest.raises(DivergedError, match="step 1"):
+        fit(Classifier(short, images), images.train, nn.CrossEntropyLoss(), short)
+    with pytest.raises(NotFiniteError, match="got 1 of 4 logits"):
+        accuracy(torch.tensor([[1.0, 2.0], [float("nan"), 0.0]]), torch.tensor([0, 0]))
 
 
 def test_a_new_head_leaves_the_body_as_it_is():
@@ -55,6 +80,70 @@ def test_long_tail():
     loss = weighted(EncouragingLoss(log_end=1.0), counts)
     torch.testing.assert_close(loss.weight * counts, (loss.weight * counts)[0].expand(10))
     assert loss.bonus.log_end == 1.0
+
+
+def test_an_exponential_tail(tmp_path):
+    labels = torch.arange(10).repeat(200)
+    for part, count in (("train", len(labels)), ("test", 20)):
+        write_mnist(tmp_path / "MNIST" / "raw", part, torch.arange(count) % 256, labels[:count])
+    settings = Settings(data="mnist", root=str(tmp_path), tail=100)
+    images = long_tailed(settings, 1)
+    counts = images.labels.bincount()
+    assert counts.tolist() == [200, 120, 72, 43, 26, 15, 9, 6, 3, 2]
+    assert len(images.test) == 20
+    drawn = [int(label) for _, label in images.train]
+    assert drawn == images.labels.tolist()
+    assert not torch.equal(long_tailed(settings, 2).train[0][0], images.train[0][0])
+    assert len(long_tailed(Settings(data="mnist", root=str(tmp_path)), 1).train) == 2000
+
+
+def write_mnist(raw, part, grey, labels):
+    """A part of MNIST as torchvision unpacks it: N images of 28 x 28 pixels, each of one grey."""
+    raw.mkdir(parents=True, exist_ok=True)
+    name = {"train": "train", "test": "t10k"}[part]
+    pixels = grey.to(torch.uint8)[:, None, None].expand(-1, 28, 28)
+    head = struct.pack(">IIII", 2051, len(labels), 28, 28)
+    (raw / f"{name}-images-idx3-ubyte").write_bytes(head + pixels.numpy().tobytes())
+    head = struct.pack(">II", 2049, len(labels))
+    (raw / f"{name}-labels-idx1-ubyte").write_bytes(head + labels.to(torch.uint8).numpy().tobytes())
+
+
+def test_data_in_root_are_found(tmp_path):
+    write_mnist(tmp_path / "MNIST" / "raw", "train", torch.tensor([0, 51, 255]), torch.tensor([3, 4, 5]))
+    write_mnist(tmp_path / "MNIST" / "raw", "test", torch.tensor([102]), torch.tensor([9]))
+    images = load(Settings(data="mnist", root=str(tmp_path)), 1)
+    assert [image.unique().tolist() for image, _ in images.train] == [[0.0], [pytest.approx(0.2)], [1.0]]
+    assert (images.labels.tolist(), images.channels) == ([3, 4, 5], 1)
+    assert images.test[0][1] == 9
+
+
+def test_cifar10_as_folders_of_images(tmp_path):
+    for part in ("train", "val"):
+        for number, name in enumerate(("airplane", "truck")):
+            (tmp_path / "cifar10" / part / name).mkdir(parents=True)
+            grey = Image.new("RGB", (32, 32), (100 + 100 * number,) * 3)
+            grey.save(tmp_path / "cifar10" / part / name / "0.jpg")
+    settings = Settings(data="cifar10", root=str(tmp_path))
+    images = load(settings, 1)
+    assert (images.classes, images.channels, images.labels.tolist()) == (2, 3, [0, 1])
+    plain, _ = images.trained_on()[1]
+    assert plain.shape == (3, 32, 32)
+    assert (255 * plain).unique().round().tolist() == [200]
+    torch.manual_seed(0)
+    moved = torch.stack([images.train[1][0] for _ in range(50)])
+    assert len(moved.flatten(1).unique(dim=0)) > 10  # cut elsewhere, with black at the edges
+    assert source(settings) == "cifar10 re-encoded as JPEG"
+    assert source(Settings()) == "digits"
+
+
+def test_a_move_is_a_cut_and_a_mirror():
+    torch.manual_seed(0)
+    pixels = torch.arange(2 * 6 * 5, dtype=torch.uint8).view(1, 2, 6, 5).repeat(40, 1, 1, 1)
+    padded = torch.nn.functional.pad(pixels[0], (4,) * 4)
+    cuts = [padded[:, y : y + 6, x : x + 5] for y in range(9) for x in range(9)]
+    places = cuts + [cut.flip(2) for cut in cuts]
+    for moved in move(pixels):
+        assert any(torch.equal(moved, cut) for cut in places)
 
 
 def test_a_folder_of_images(tmp_path):
