@@ -130,9 +130,9 @@ def parts_of(x: Tensor, positive: Tensor | bool, settings: Focal) -> Parts:
 
 
 def log1p(small: Tensor) -> Tensor:
-    """``log(1 + small)`` of numbers in [0, 1]: the logarithm of the rounded sum, mended by what rounding took.
+    """``log(1 + small)`` of numbers in [0, 1]: the logarithm of the rounded sum, mended by what that took.
 
-    As exact as ``torch.log1p``, which on CPUs takes most of the loss' time.
+    As exact as ``torch.log1p``, which takes several times as long on CPUs.
     """
     total = 1 + small
     return torch.where(total == 1, small, total.log() * (small / (total - 1)))
