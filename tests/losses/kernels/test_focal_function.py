@@ -161,6 +161,25 @@ def test_forward_mode(chunks, targets, reduction):
     torch.testing.assert_close(found, wanted if reduction == "none" else wanted.sum())
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_forward_mode_by_the_targets_is_the_formulas(both):
+    t = TARGETS["soft"].double()
+
+    def jvp():
+        if both:
+            return torch.func.jvp(sigmoid_halted_focal_loss, (logits(), t), (logits(), t))[1]
+        return torch.func.jvp(lambda t: sigmoid_halted_focal_loss(logits(), t), (t,), (t,))[1]
+
+    with use("chunks"), pytest.raises(
+        RuntimeError, match=r"no forward-mode derivative by targets.*use\('formula'\)"
+    ):
+        jvp()
+    with use("formula"):
+        yes, no = (sigmoid_halted_focal_loss(logits(), torch.full_like(t, label)) for label in (1, 0))
+        slope = torch.func.grad(lambda x: sigmoid_halted_focal_loss(x, t, reduction="sum"))(logits())
+        torch.testing.assert_close(jvp(), t * (yes - no) + (slope * logits() if both else 0))
+
+
 @pytest.mark.skipif(not hasattr(torch._C._functorch, "is_legacy_batchedtensor"), reason="not told apart")
 @pytest.mark.parametrize("reduction", ["none", "sum"])
 def test_batches_of_gradients(chunks, targets, reduction):
