@@ -95,9 +95,8 @@ def sigmoid_halted_focal_loss(
     else:
         check_dense_target("targets", targets, inputs)
     settings = Focal(alpha, gamma, halt, halt_threshold)
-    path = (
-        "formula" if targets.requires_grad else backends.chosen(inputs)
-    )  # the kernels have no slope by targets
+    # The kernels have no derivative by the targets.
+    path = "formula" if targets.requires_grad else backends.chosen(inputs)
     if path == "formula":
         return reduce(focal_losses(inputs, targets, settings), reduction, count)
     x, flat = as_rows(inputs, targets)

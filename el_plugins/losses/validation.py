@@ -183,7 +183,8 @@ def reduce(loss: Tensor, reduction: str, count: Tensor | int | None = None) -> T
     if count is None:
         count = loss.numel()
     if not isinstance(count, Tensor):
-        return total / torch.sym_max(count, 1)  # symbolic where a size is, in torch.export
+        # Sizes are symbolic in torch.export.
+        return total / torch.sym_max(count, 1)  # type: ignore[return-value]
     return total / count.masked_fill(count == 0, 1)
 
 

@@ -10,13 +10,19 @@ from el_plugins.losses import BinaryEncouragingLossWithLogits, binary_encouragin
 from tests.losses.oracle import binary
 
 OPTIONS = [
-    {"bonus": "log", "log_end": 1.0},
+    {"bonus": "log", "log_end": 1.0, "bonus_eps": 0.0},
     {"bonus": "log", "log_end": 0.75},
-    {"bonus": "aggressive"},
+    {"bonus": "aggressive", "bonus_eps": 0.0},
     {"bonus": "power"},
     {"bonus": "cosine"},
     {"bonus": "none"},
 ]
+
+
+def by_oracle(logit, target, bonus_eps=0.0, **options):
+    """The oracle knows the bonuses without their bound."""
+    assert not bonus_eps
+    return binary(logit, target, **options)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -27,7 +33,7 @@ def test_equals_fifty_digits(options, dtype, tolerance):
             loss = binary_encouraging_loss_with_logits(
                 torch.tensor(logit, dtype=dtype), torch.tensor(target), **options
             )
-            expected = binary(logit, target, **options)
+            expected = by_oracle(logit, target, **options)
             assert abs(loss.item() - expected) <= tolerance * max(1, abs(expected)), (logit, target)
 
 
@@ -62,7 +68,10 @@ def test_derivatives_by_finite_differences(options):
 
 def test_normal_bonus_keeps_its_slope():
     x = torch.tensor([60.0, -60.0, 0.0], requires_grad=True)
-    binary_encouraging_loss_with_logits(x, torch.tensor([1, 0, 1]), reduction="sum", log_end=1.0).backward()
+    loss = binary_encouraging_loss_with_logits(
+        x, torch.tensor([1, 0, 1]), reduction="sum", log_end=1.0, bonus_eps=0.0
+    )
+    loss.backward()
     torch.testing.assert_close(x.grad, torch.tensor([-1.0, 1.0, -1.0]))
 
 
@@ -100,7 +109,10 @@ def test_compile_and_vmap(full_graph):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"target": torch.tensor([0.5, 1.0])}, "target must be 0 or 1, got 0.5"),
+        ({"target": torch.tensor([1.5, 1.0])}, "target must be in [0, 1], got 1.5"),
+        ({"target": torch.tensor([2, 1])}, "target must be 0 or 1, got 2"),
+        ({"pos_weight": torch.ones(3)}, "pos_weight must broadcast to input's shape (2,), got shape (3,)"),
+        ({"weight": torch.ones(2, 2)}, "weight must broadcast to input's shape (2,), got shape (2, 2)"),
         ({"target": torch.ones(3)}, "target must have shape (2,), got (3,)"),
         ({"input": torch.zeros(2, dtype=torch.int)}, "input must be a floating-point tensor"),
         ({"reduction": "max"}, "reduction must be one of none, mean, sum, got 'max'"),
@@ -114,7 +126,10 @@ def test_errors(arguments, message):
 
 def test_module_is_the_function():
     x, target = torch.randn(5), torch.randint(2, (5,))
-    module = BinaryEncouragingLossWithLogits(torch.tensor(2.0), "sum", bonus="cosine")
-    expected = binary_encouraging_loss_with_logits(x, target, torch.tensor(2.0), "sum", bonus="cosine")
+    options = {"pos_weight": torch.rand(5), "bonus": "cosine"}
+    module = BinaryEncouragingLossWithLogits(torch.tensor(2.0), "sum", **options)
+    expected = binary_encouraging_loss_with_logits(x, target, torch.tensor(2.0), "sum", **options)
     assert torch.equal(module(x, target), expected)
+    assert "weight=tensor of shape (), reduction='sum', pos_weight=tensor of shape (5,)" in repr(module)
     assert "bonus='cosine'" in repr(module)
+    assert sorted(module.state_dict()) == ["pos_weight", "weight"]

@@ -168,9 +168,11 @@ def test_compile_and_vmap(formula, full_graph):
         ({"gamma": -1.0}, "gamma must be a finite number >= 0, got -1.0"),
         ({"reduction": "all"}, "reduction must be one of none, mean, sum, got 'all'"),
         ({"targets": torch.tensor([0, 4])}, "targets must be class indices below 3, 3 for background"),
-        ({"targets": torch.zeros(2)}, "targets must be integer class indices of shape (2,) or 0/1 of shape"),
+        ({"targets": torch.zeros(2)}, "targets must be integer class indices of shape (2,) or from 0 to 1"),
         ({"targets": torch.zeros(2, 4)}, "targets must have shape (2, 3), got (2, 4)"),
-        ({"targets": torch.full((2, 3), 0.5)}, "targets must be 0 or 1, got 0.5"),
+        ({"targets": torch.full((2, 3), 1.5)}, "targets must be in [0, 1], got 1.5"),
+        ({"targets": torch.full((2, 3), float("nan"))}, "targets must be in [0, 1], got nan"),
+        ({"targets": torch.full((2, 3), -1)}, "targets must be 0 or 1, got -1"),
         ({"inputs": torch.zeros(2, 3, dtype=torch.long)}, "inputs must be a floating-point tensor"),
     ],
 )

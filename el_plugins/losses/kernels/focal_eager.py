@@ -53,13 +53,14 @@ def dense_gradient(output: Tensor, x: Tensor, grad_output: Tensor, target: Tenso
 
 
 def of_classes(
-    elements: Callable[..., Tensor], x: Tensor, label: Tensor, settings: Focal, factor: Tensor | float = 1.0
+    elements: Callable[..., Tensor], x: Tensor, label: Tensor, settings: Focal, factor: Tensor | None = None
 ) -> Tensor:
     """``elements`` (losses or slopes) times ``factor``: 0 for a negative label, NaN for one above K."""
     label, x = label.unsqueeze(1), single_precision(x)
     positive = label == torch.arange(x.size(1), device=x.device)
     values = elements(x, positive, settings) + choose(label <= x.size(1), 0.0, math.nan, x.dtype)
-    return (values * factor).masked_fill(label < 0, 0)
+    values = values if factor is None else values * factor
+    return values.masked_fill(label < 0, 0)
 
 
 def of_dense(elements: Callable[..., Tensor], x: Tensor, target: Tensor, settings: Focal) -> Tensor:
@@ -130,9 +131,9 @@ def parts_of(x: Tensor, positive: Tensor | bool, settings: Focal) -> Parts:
 
 
 def log1p(small: Tensor) -> Tensor:
-    """``log(1 + small)`` of numbers in [0, 1]: the log of the rounded sum, corrected by what rounding took.
+    """``log(1 + small)`` of numbers in [0, 1]: the logarithm of the rounded sum, mended by what that took.
 
-    As exact as ``torch.log1p``, which on CPUs takes most of the loss' time.
+    As exact as ``torch.log1p``, which takes several times as long on CPUs.
     """
     total = 1 + small
     return torch.where(total == 1, small, total.log() * (small / (total - 1)))

@@ -11,6 +11,8 @@ from el_plugins.losses.kernels import focal_eager
 from el_plugins.losses.kernels.backends import chunk_rows, compiled, guarded
 from el_plugins.losses.kernels.focal_eager import Focal
 
+USE_THE_FORMULA = "compute it inside \"with el_plugins.losses.kernels.use('formula')\""
+
 # Torch 2.2 may lack it.
 is_legacy_batchedtensor = getattr(torch._C._functorch, "is_legacy_batchedtensor", lambda tensor: False)
 
@@ -85,11 +87,14 @@ class FocalLoss(torch.autograd.Function):
         x, target, ctx.settings, ctx.path, ctx.summed = inputs
         ctx.save_for_backward(x, target)
         ctx.save_for_forward(x, target)
+        ctx.set_materialize_grads(False)  # jvp has to know of which arguments there are tangents
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor | None) -> tuple[Tensor | None, ...]:
         """The logits' gradient in their dtype."""
         x, target = ctx.saved_tensors
+        if grad_output is None:
+            return (None,) * 5
         if is_legacy_batchedtensor(grad_output):  # is_grads_batched=True: a vmap that asks for no rule
             gradient = (slopes(x, target, ctx.settings, ctx.path) * grad_output).to(x.dtype)
         else:
@@ -97,8 +102,12 @@ class FocalLoss(torch.autograd.Function):
         return gradient, None, None, None, None
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
-        """The losses' derivative along ``tangent``, (n, K)."""
+    def jvp(ctx: Any, tangent: Tensor, along_target: Tensor | None, *_: None) -> Tensor:
+        """The losses' derivative along the logits' ``tangent``, (n, K); there is none along the targets'."""
+        if along_target is not None:
+            raise RuntimeError(
+                f"halted focal loss has no forward-mode derivative by targets: {USE_THE_FORMULA}"
+            )
         x, target = ctx.saved_tensors
         product = slopes(x, target, ctx.settings, ctx.path) * tangent
         return product.sum() if ctx.summed else product
@@ -135,8 +144,7 @@ class FocalGradient(torch.autograd.Function):
     def backward(ctx: Any, *_: Tensor) -> None:
         """Raise RuntimeError."""
         raise RuntimeError(
-            "this loss is differentiable once: for second derivatives (create_graph=True) compute it inside "
-            "\"with el_plugins.losses.kernels.use('formula')\""
+            f"this loss is differentiable once: for second derivatives (create_graph=True) {USE_THE_FORMULA}"
         )
 
     jvp = backward

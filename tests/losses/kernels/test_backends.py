@@ -81,14 +81,14 @@ def test_compiled_code_is_of_the_settings_at_hand(no_way_back):
 
 def test_compiled_halted_focal(no_way_back):
     x = 5 * torch.randn(50, 7)
-    labels = torch.randint(-1, 8, (50,))
-    grown = []
-    for path, dtype in {"formula": torch.float64, "compiled": torch.float32}.items():
-        leaf = x.to(dtype).requires_grad_()
-        with use(path):
-            sigmoid_halted_focal_loss(leaf, labels, 0.5, 1.0, "sum").backward()
-        grown.append(leaf.grad.double())
-    torch.testing.assert_close(grown[1], grown[0], rtol=1e-5, atol=1e-6)
+    for targets in (torch.randint(-1, 8, (50,)), torch.rand(50, 7), torch.rand(50, 7) > 0.5):
+        grown = []
+        for path, dtype in {"formula": torch.float64, "compiled": torch.float32}.items():
+            leaf = x.detach().to(dtype).requires_grad_()
+            with use(path):
+                sigmoid_halted_focal_loss(leaf, targets, 0.5, 1.0, "sum").backward()
+            grown.append(leaf.grad.double())
+        torch.testing.assert_close(grown[1], grown[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -129,9 +129,6 @@ def test_second_derivatives_are_refused():
         first = torch.autograd.grad(encouraging_loss(z, target), z, create_graph=True)[0]
         with pytest.raises(RuntimeError, match="differentiable once: for second derivatives"):
             first.sum().backward()
-        loss = sigmoid_halted_focal_loss(z, target, reduction="sum")
-        with pytest.raises(RuntimeError, match="differentiable once: for second derivatives"):
-            torch.autograd.grad(loss, z, create_graph=True)
 
 
 def test_two_backward_passes_are_right_or_refused():
@@ -139,13 +136,9 @@ def test_two_backward_passes_are_right_or_refused():
     target = torch.tensor([0, 1, 2, 3])
     with use("chunks"):
         loss = encouraging_loss(z, target)
-        focal = sigmoid_halted_focal_loss(z, target, reduction="sum")
         written = encouraging_loss(z * 1, target, inplace=True)
     first, second = (torch.autograd.grad(loss, z, retain_graph=True)[0] for _ in range(2))
     assert torch.equal(first, second)
-    torch.autograd.grad(focal, z, retain_graph=True)
-    with pytest.raises(RuntimeError, match="use\\('formula'\\)"):
-        torch.autograd.grad(focal, z)
     torch.autograd.grad(written, z, retain_graph=True)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         torch.autograd.grad(written, z)

@@ -49,7 +49,7 @@ def test_equals_the_formula(kernel_calls, halt, alpha, gamma, phi):
     options = {"alpha": alpha, "gamma": gamma, "halt": halt, "halt_threshold": phi}
     x, label = case(400, 3)
     found = results(x, label, "triton", **options)
-    assert kernel_calls == [focal_triton.class_terms]
+    assert kernel_calls == [focal_triton.losses, focal_triton.gradient]
     torch.testing.assert_close(found, results(x.double(), label, "formula", **options), rtol=5e-6, atol=1e-7)
     assert found[0][label < 0].abs().max() == found[1][label < 0].abs().max() == 0
 
@@ -116,25 +116,51 @@ def test_logits_that_are_not_finite(value, halt):
     assert not results(x, label, "triton", reduction="sum", halt=halt)[0].isfinite()
 
 
-def test_second_derivatives_and_a_second_backward_are_refused():
+@pytest.mark.parametrize("classes", [1, 5, 1500])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64], ids=str)
+def test_every_integer_dtype_of_labels(dtype, classes):
+    # What lies past the end of the labels is no background: without negative numbers nothing marks it.
+    settings = focal_function.Focal(-1.0, 2.0, "foreground", 0.5)
+    background = min(classes, 100)
+    x, label = torch.zeros(3, classes, device=DEVICE), torch.full((3,), background, device=DEVICE)
+    wanted = results(x, label, "formula", reduction="sum", alpha=-1.0)
+    found = results(x, label.to(dtype), "triton", reduction="sum", alpha=-1.0)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7)
+    loss = focal_triton.losses(x, label.to(dtype), settings, True)
+    torch.testing.assert_close(loss.double(), wanted[0], rtol=1e-5, atol=1e-7)
+    gradient = focal_triton.gradient(x, torch.ones((), device=DEVICE), label.to(dtype), settings)
+    torch.testing.assert_close(gradient.double(), wanted[1], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("reduction", ["none", "sum"])
+def test_labels_above_the_background_are_nan_where_they_are_not_read(reduction):
+    x, label = torch.randn(4, 3, device=DEVICE, requires_grad=True), torch.tensor([4, 3, -1, 77]).to(DEVICE)
+    with use("triton"):
+        loss = torch.func.vmap(lambda x, t: sigmoid_halted_focal_loss(x, t, reduction=reduction))(x, label)
+    loss.sum().backward()
+    for values in (loss.view(4, -1), x.grad):
+        assert values.isnan().all(dim=1).tolist() == values.isnan().any(dim=1).tolist()
+        assert values.isnan().any(dim=1).tolist() == [True, False, False, True]
+
+
+def test_second_derivatives_are_refused_and_a_second_backward_is_not():
     x, label = case(6, 3)
     leaf = x.requires_grad_()
     with use("triton"):
-        losses = [sigmoid_halted_focal_loss(leaf, label, reduction="sum") for _ in range(2)]
+        loss = sigmoid_halted_focal_loss(leaf, label, reduction="sum")
+    (gradient,) = torch.autograd.grad(loss, leaf, create_graph=True)
     with pytest.raises(RuntimeError, match="differentiable once: for second derivatives"):
-        torch.autograd.grad(losses[0], leaf, create_graph=True)
-    torch.autograd.grad(losses[1], leaf, retain_graph=True)
-    with pytest.raises(RuntimeError, match="use\\('formula'\\)"):
-        torch.autograd.grad(losses[1], leaf)
+        gradient.sum().backward()
+    assert torch.equal(gradient, torch.autograd.grad(loss, leaf)[0])
 
 
 def test_what_the_kernel_does_not_know_goes_another_way(kernel_calls, monkeypatch):
     monkeypatch.setattr(focal_function, "compiled", lambda function: function)
     x, label = case(6, 3)
     torch.testing.assert_close(results(x.double(), label, "triton"), results(x.double(), label, "formula"))
-    dense = (torch.rand(6, 3) > 0.5).to(DEVICE)
-    wanted = results(x.double(), dense, "formula")
-    torch.testing.assert_close(results(x, dense, "triton"), wanted, rtol=1e-5, atol=1e-7)
+    for dense in (torch.rand(6, 3).to(DEVICE), torch.rand(6, 3).to(DEVICE) > 0.5):
+        wanted = results(x.double(), dense, "formula")
+        torch.testing.assert_close(results(x, dense, "triton"), wanted, rtol=1e-5, atol=1e-7)
     assert not kernel_calls
 
 
@@ -142,7 +168,8 @@ def test_where_the_kernel_fails_plain_operations_do_it(monkeypatch):
     def broken(*arguments):
         raise RuntimeError("no kernel on purpose")
 
-    monkeypatch.setattr(focal_triton, "class_terms", broken)
+    monkeypatch.setattr(focal_triton, "losses", broken)
+    monkeypatch.setattr(focal_triton, "gradient", broken)
     monkeypatch.setattr(focal_function, "guarded", backends.guarded)
     x, label = case(6, 3)
     for got, wanted in zip(results(x, label, "triton"), results(x, label, "chunks")):
