@@ -7,11 +7,14 @@ import torch
 import torch.nn.functional as F
 
 from el_plugins.losses import BinaryEncouragingLossWithLogits, binary_encouraging_loss_with_logits
+from tests.losses.encouraging_cases import oracle_options
 from tests.losses.oracle import binary
 
 OPTIONS = [
+    {"bonus": "log", "log_end": 1.0},
     {"bonus": "log", "log_end": 1.0, "bonus_eps": 0.0},
     {"bonus": "log", "log_end": 0.75},
+    {"bonus": "aggressive"},
     {"bonus": "aggressive", "bonus_eps": 0.0},
     {"bonus": "power"},
     {"bonus": "cosine"},
@@ -19,21 +22,15 @@ OPTIONS = [
 ]
 
 
-def by_oracle(logit, target, bonus_eps=0.0, **options):
-    """The oracle knows the bonuses without their bound."""
-    assert not bonus_eps
-    return binary(logit, target, **options)
-
-
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 5e-7)])
 def test_equals_fifty_digits(options, dtype, tolerance):
-    for logit in (-1e4, -69.0, -2.5, 0.0, 0.25, 9.0, 69.0, 1e4):
+    for logit in (-1e4, -69.0, -2.5, 0.0, 0.25, 9.0, 11.51, 11.52, 69.0, 1e4):
         for target in (0, 1):
             loss = binary_encouraging_loss_with_logits(
                 torch.tensor(logit, dtype=dtype), torch.tensor(target), **options
             )
-            expected = by_oracle(logit, target, **options)
+            expected = binary(logit, target, **oracle_options(options))
             assert abs(loss.item() - expected) <= tolerance * max(1, abs(expected)), (logit, target)
 
 

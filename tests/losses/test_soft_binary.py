@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from el_plugins.losses import binary_encouraging_loss_with_logits, encouraging_loss
+from tests.losses.encouraging_cases import oracle_options
 from tests.losses.oracle import binary
 
 OPTIONS = [
+    {"bonus": "log", "log_end": 1.0},
     {"bonus": "log", "log_end": 1.0, "bonus_eps": 0.0},
     {"bonus": "log", "log_end": 0.75},
     {"bonus": "aggressive", "bonus_eps": 0.0},
@@ -20,7 +22,7 @@ OPTIONS = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-13), (torch.float32, 5e-7)])
 def test_equals_fifty_digits(options, dtype, tolerance):
-    known = {name: value for name, value in options.items() if name != "bonus_eps"}
+    known = oracle_options(options)
     pos_weight = torch.tensor(2.5, dtype=dtype)
     for logit in (-1e4, -69.0, -2.5, 0.0, 0.25, 69.0, 1e4):
         yes, no = binary(logit, 1, **known), binary(logit, 0, **known)
