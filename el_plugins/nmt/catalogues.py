@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import html
-import math
 import random
 import re
 import tempfile
@@ -151,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         wheels = download(options.folder.parent.parent / "downloads", options.language)
         pairs = corpus(wheels, options.language)
-        recipe = Recipe(options.language, "en", max_ratio=math.inf, size=6000)
+        recipe = Recipe(options.language, "en", max_ratio=None, size=6000)
         prepare(split(pairs, options.language), recipe, options.folder)
     except (OSError, RuntimeError, ValueError) as error:
         raise SystemExit(f"catalogues: {error}") from error

@@ -35,7 +35,7 @@ def fitting(text: dict[str, list[str]], recipe: Recipe) -> dict[str, list[str]]:
     if not chosen:
         raise ValueError(
             f"none of {len(pairs)} training pairs has 1 to {recipe.max_length} tokens on both sides and a "
-            f"ratio of lengths up to {recipe.max_ratio:g}"
+            f"ratio of lengths up to {recipe.max_ratio or 'any'}"
         )
     if len(chosen) < len(pairs):
         print(f"{len(pairs) - len(chosen)} of {len(pairs)} training pairs left out for their lengths")

@@ -9,7 +9,6 @@ validation, tst2010 to tst2015 as six test sets.
 from __future__ import annotations
 
 import argparse
-import math
 import re
 import tarfile
 import zipfile
@@ -115,7 +114,7 @@ RECIPES = {
         joined=False,
     ),
     "fr-en": Recipe(
-        "fr", "en", moses=False, max_length=250, max_ratio=math.inf, subwords="sentencepiece", size=16_384
+        "fr", "en", moses=False, max_length=250, max_ratio=None, subwords="sentencepiece", size=16_384
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 SUBWORDS = ("bpe", "sentencepiece")
@@ -15,7 +16,7 @@ class Recipe:
         moses: Moses tokens, by each language's rules; else the text's own words.
         escape: write &, <, >, |, quotes and brackets as entities, as Moses' own script does.
         max_length: tokens of the longer side of a training pair; of SentencePiece's pieces where it splits.
-        max_ratio: of the lengths of a training pair's sides.
+        max_ratio: of the lengths of a training pair's sides; None for any.
         valid_every: hold out every so many of these pairs as ``valid``, where the text has no such part.
         lowercase: of tokens and plain references alike.
         subwords: ``"bpe"`` or ``"sentencepiece"``.
@@ -29,7 +30,7 @@ class Recipe:
     moses: bool = True
     escape: bool = False
     max_length: int = 250
-    max_ratio: float = 2.5
+    max_ratio: float | None = 2.5
     valid_every: int | None = None
     lowercase: bool = False
     subwords: str = "bpe"
@@ -43,8 +44,8 @@ class Recipe:
         for what, number in (("max_length", self.max_length), ("size", self.size)):
             if number < 1:
                 raise ValueError(f"{what} must be 1 or more, got {number}")
-        if not self.max_ratio >= 1:
-            raise ValueError(f"max_ratio must be 1 or more, got {self.max_ratio:g}")
+        if self.max_ratio is not None and not 1 <= self.max_ratio < math.inf:
+            raise ValueError(f"max_ratio must be a number from 1 on, got {self.max_ratio:g}")
         if self.source == self.target:
             raise ValueError(f"source and target must be two languages, got {self.source} for both")
         if self.separate and self.joined:
@@ -53,4 +54,5 @@ class Recipe:
     def fits(self, source: str, target: str) -> bool:
         """Whether a training pair, in tokens, has sides that are not empty and of fitting lengths."""
         short, long = sorted((len(source.split()), len(target.split())))
-        return short >= 1 and long <= self.max_length and long <= self.max_ratio * short
+        in_ratio = self.max_ratio is None or long <= self.max_ratio * short
+        return short >= 1 and long <= self.max_length and in_ratio
