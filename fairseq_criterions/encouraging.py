@@ -10,8 +10,8 @@ from fairseq.logging import metrics
 
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.dispatch import fused_row_losses
-from el_plugins.losses.encouraging import check_options
 from el_plugins.losses.linear import linear_row_losses
+from el_plugins.losses.options import RowOptions, check_options
 from el_plugins.losses.schedule import bonus_factor
 from fairseq_criterions.config import EncouragingLabelSmoothedCrossEntropyCriterionConfig, check_flags
 from fairseq_criterions.outputs import AsFeatures, AsLogits, may_overwrite, output_projection
@@ -29,8 +29,8 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
     negative. Also logs ``well_classified``, the share of target tokens with p > 1/2, and with a schedule
     ``bonus_factor``, the factor of the bonus' weight.
 
-    In training the schedule follows the trainer's number of updates, and validation meanwhile takes the
-    bonus as it then is. Elsewhere, as in ``fairseq-validate``, the bonus is whole.
+    In training the schedule follows the trainer's number of updates, and validation during it uses the
+    bonus of that update. Elsewhere, as in ``fairseq-validate``, the bonus has its full weight.
 
     Raises:
         ValueError: a setting is out of range or means nothing for the bonus (when built), or the model has an
@@ -59,9 +59,9 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
         check_flags(locals())
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         check_options("sum", label_smoothing, smoothing)
-        self.whole_bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
+        self.full_bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
         self.schedule = (bonus_delay_updates, bonus_warmup_updates, bonus_schedule)
-        self.bonus, self.factor = self.whole_bonus, 1.0
+        self.bonus, self.factor = self.full_bonus, 1.0
         self.is_scheduled = bonus_delay_updates + bonus_warmup_updates > 0
         if self.is_scheduled:
             follow_updates(task, self.set_num_updates)
@@ -71,9 +71,9 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
             raise ValueError("--report-accuracy needs the logits that --fused-output-layer avoids: drop one")
 
     def set_num_updates(self, num_updates):
-        """Set the bonus to what it is after ``num_updates`` updates."""
+        """Set the weight of the bonus to that after ``num_updates`` updates."""
         self.factor = bonus_factor(num_updates, *self.schedule)
-        self.bonus = replace(self.whole_bonus, weight=self.factor * self.whole_bonus.weight)
+        self.bonus = replace(self.full_bonus, weight=self.factor * self.full_bonus.weight)
 
     def forward(self, model, sample, reduce=True):
         """As the stock criterion's: (loss, sample size, logging outputs)."""
@@ -83,15 +83,15 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
         loss, sample_size, logging_output = super().forward(model, sample, reduce)
         logging_output["well_classified"] = self.well_classified
         logging_output["counted_tokens"] = self.counted_tokens
-        if self.is_scheduled:  # as a sum over tokens, since fairseq sums what its processes log
+        if self.is_scheduled:  # as a sum over tokens, since fairseq adds up the logs of its processes
             logging_output["bonus_factor"] = self.factor * self.counted_tokens
         return loss, sample_size, logging_output
 
     def compute_loss(self, model, net_output, sample, reduce=True):
-        """(loss, nll_loss), both summed if ``reduce`` else a column of one row a token, 0 at padding.
+        """(loss, nll_loss), both summed if ``reduce``, else a column with one row per token, 0 at padding.
 
-        Leaves the number of tokens that count (neither padding nor in an ignored prefix) in
-        ``self.counted_tokens`` and how many are well classified in ``self.well_classified``, for the log.
+        Stores the number of tokens that count (neither padding nor in an ignored prefix) in
+        ``self.counted_tokens`` and the number of well-classified ones in ``self.well_classified``.
         """
         if getattr(getattr(model, "decoder", model), "adaptive_softmax", None) is not None:
             raise ValueError(
@@ -99,20 +99,20 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
                 f"{type(model).__name__} has an adaptive softmax: drop --adaptive-softmax-cutoff, "
                 f"or train with --criterion adaptive_loss"
             )
-        # In its stead fairseq's own method takes care of ignored prefixes, for logits and features alike.
+        # Through a stand-in, fairseq's own method drops ignored prefixes from logits and features alike.
         stand_in = AsFeatures(model) if self.fused_output_layer else AsLogits(model)
         output, target = self.get_lprobs_and_target(stand_in, net_output, sample)
-        kept = target != self.padding_idx
-        options = (None, self.eps, self.smoothing, self.bonus)
+        valid = target != self.padding_idx
+        options = RowOptions(self.bonus, label_smoothing=self.eps, smoothing=self.smoothing)
         if self.fused_output_layer:
             layer = output_projection(model)
             losses, log_p = linear_row_losses(
-                output, layer.weight, layer.bias, target, kept, *options, summed=reduce
+                output, layer.weight, layer.bias, target, valid, options, summed=reduce
             )
         else:
-            losses, log_p = fused_row_losses(output, target, kept, *options, inplace=may_overwrite(output))
-        self.counted_tokens = kept.sum()
-        self.well_classified = ((log_p > math.log(0.5)) & kept).sum()
+            losses, log_p = fused_row_losses(output, target, valid, options, inplace=may_overwrite(output))
+        self.counted_tokens = valid.sum()
+        self.well_classified = ((log_p > math.log(0.5)) & valid).sum()
         if reduce:
             return losses.sum(), -log_p.sum()
         return losses.unsqueeze(-1), -log_p.unsqueeze(-1)

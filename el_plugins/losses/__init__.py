@@ -1,4 +1,4 @@
-"""The losses: torch alone, exact in every precision, functional and as modules."""
+"""The losses, as functions and as modules; they need only torch and are exact in every precision."""
 
 from el_plugins.losses.binary import BinaryEncouragingLossWithLogits, binary_encouraging_loss_with_logits
 from el_plugins.losses.encouraging import EncouragingLoss, encouraging_loss

@@ -6,16 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from el_plugins.losses.bonuses import Bonus
+from el_plugins.losses.numerics import REDUCTIONS, keep_nonfinite, reduce, single_precision
 from el_plugins.losses.validation import (
-    REDUCTIONS,
     check_choice,
     check_dense_target,
     check_floating,
     in_unit_interval,
-    keep_nonfinite,
-    reduce,
     shape_text,
-    single_precision,
 )
 
 
@@ -40,8 +37,8 @@ def binary_encouraging_loss_with_logits(
     .. math::
         L = t \, w_{pos} \, (-\log p + w \, b(p)) + (1-t) \, (-\log(1-p) + w \, b(1-p))
 
-    (Eq. 6 of the paper in its binary form). A soft target t is the probability of the label 1, and the loss
-    its expectation, as in :func:`~el_plugins.losses.encouraging.encouraging_loss` of class probabilities.
+    (the binary form of Eq. 6 of the paper). A soft target t is the probability of the label 1, and the loss
+    is its expectation, as in :func:`~el_plugins.losses.encouraging.encouraging_loss` of class probabilities.
 
     Args:
         input: logits, floating, any shape.
@@ -60,7 +57,7 @@ def binary_encouraging_loss_with_logits(
             checked on CPU in eager mode only; elsewhere one out of range makes its element NaN in loss and
             gradient.
     """
-    terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
+    weighted_bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
     check_choice("reduction", reduction, REDUCTIONS)
     check_floating("input", input)
     check_dense_target("target", target, input)
@@ -69,17 +66,17 @@ def binary_encouraging_loss_with_logits(
     x = single_precision(input)
     t = target.to(x.dtype)
     log_p, log_1mp = F.logsigmoid(x), F.logsigmoid(-x)
-    positive = share(t, terms(log_p, log_1mp) - log_p)
+    positive = share(t, weighted_bonus(log_p, log_1mp) - log_p)
     if pos_weight is not None:
         positive = positive * pos_weight.to(x.dtype)
-    loss = positive + share(1 - t, terms(log_1mp, log_p) - log_1mp)
+    loss = positive + share(1 - t, weighted_bonus(log_1mp, log_p) - log_1mp)
     if weight is not None:
         loss = loss * weight.to(loss.dtype)
     return reduce(keep_nonfinite(loss, x.isfinite() & in_unit_interval(target)), reduction)
 
 
 def share(probability: Tensor, loss: Tensor) -> Tensor:
-    """``probability * loss``, 0 for a label that cannot be, even where its loss overflows."""
+    """``probability * loss``, but 0 for an impossible label even where its loss overflows."""
     return probability * loss.masked_fill((probability == 0) & ~loss.isfinite(), 0)
 
 
@@ -88,7 +85,7 @@ def check_factor(name: str, factor: Tensor | None, input: Tensor) -> None:
     if factor is None:
         return
     sizes = zip(reversed(factor.shape), reversed(input.shape))
-    if factor.dim() > input.dim() or any(size not in (1, wanted) for size, wanted in sizes):
+    if factor.dim() > input.dim() or any(size not in (1, expected) for size, expected in sizes):
         raise ValueError(
             f"{name} must broadcast to input's shape {tuple(input.shape)}, got shape {tuple(factor.shape)}"
         )

@@ -1,7 +1,7 @@
-"""The bonuses b(p) that encouraging loss adds to cross-entropy: the mathematics, once.
+"""The bonuses b(p) that encouraging loss adds to cross-entropy, defined once for every implementation.
 
-A bonus is a falling function of the probability p, so adding it to -log p rewards examples that are
-already right. Figures 2 and 3, Tables 3 and 9 of the paper, and its released code.
+A bonus is a decreasing function of the probability p, so adding it to -log p rewards well-classified
+examples. Figures 2 and 3, Tables 3 and 9 of the paper, and its released code.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BONUSES_WITH_START = {"aggressive": 0.5, "power": 0.0}
 
 @dataclass(frozen=True)
 class Bonus:
-    """One choice of bonus and its parameters, checked; call it to evaluate ``weight * b(p)``.
+    """A bonus and its parameters, checked; call it to evaluate ``weight * b(p)``.
 
     ==========  ====================================================================================
     name        b(p)
@@ -35,9 +35,9 @@ class Bonus:
     none        0: plain cross-entropy
     ==========  ====================================================================================
 
-    ``eps`` bounds the bonus from below, as in the authors' code, which made every figure of the paper: the
-    value is continuous there, the slope falls to 0. With ``eps=0`` the normal and the aggressive bonus are
-    Eq. 6 to the letter, unbounded, and diverge at ordinary learning rates.
+    ``eps`` bounds the bonus from below, as in the authors' code, which produced every result of the paper.
+    At the bound the value is continuous and the slope drops to 0. With ``eps=0`` the normal and the
+    aggressive bonus are Eq. 6 to the letter: unbounded, and divergent at ordinary learning rates.
 
     Raises:
         ValueError: a parameter is out of range, or ``start`` is given to a bonus that has none.
@@ -45,7 +45,7 @@ class Bonus:
 
     name: str = "log"
     log_end: float = 0.75
-    weight: float | Tensor = 1.0  # a tensor in compiled code alone, where a number is a constant
+    weight: float | Tensor = 1.0  # a tensor only in compiled code, which would treat a number as a constant
     start: float | None = None
     exponent: float = 2.0
     eps: float = 1e-5
@@ -56,7 +56,7 @@ class Bonus:
         if not isinstance(self.weight, Tensor):
             check_number("bonus_weight", self.weight, low=0.0)
         check_number("bonus_exponent", self.exponent, above=0.0)
-        check_number("bonus_eps", self.eps, low=0.0, below=0.5)  # only the arg-max class can reach it
+        check_number("bonus_eps", self.eps, low=0.0, below=0.5)  # so only the arg-max class reaches it
         if self.start is not None:
             check_number("bonus_start", self.start, low=0.0, below=1.0)
             if self.name not in BONUSES_WITH_START:
@@ -67,7 +67,7 @@ class Bonus:
                 )
 
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments by which the losses take this bonus."""
+        """This bonus as keyword arguments of the losses."""
         return {
             "bonus": self.name,
             "log_end": self.log_end,
@@ -78,11 +78,11 @@ class Bonus:
         }
 
     def settings(self) -> str:
-        """The arguments in words, for ``print(module)``."""
+        """The arguments as text, for ``print(module)``."""
         return ", ".join(f"{name}={value!r}" for name, value in self.arguments().items())
 
     def __call__(self, log_p: Tensor, log_1mp: Tensor) -> Tensor:
-        """Evaluate the weighted bonus from the two logarithms, each accurate on its own.
+        """Evaluate the weighted bonus from two logarithms, each accurate in its own right.
 
         Args:
             log_p: ``log p``, float32 or float64, any shape; -inf allowed.
@@ -100,7 +100,7 @@ class Bonus:
             bounded = self._bounded(log_1mp)
             if self.log_end == 1:
                 return bounded
-            # (p-LE)/(1-LE) = 1 - (1-p)/(1-LE), which keeps its digits when p and LE are both near 1.
+            # (p-LE)/(1-LE) = 1 - (1-p)/(1-LE), which loses no digits when p and LE are both near 1.
             room = 1 - self.log_end
             tangent = math.log(room) - 1 + log_1mp.exp() / room
             return torch.where(log_1mp < math.log(room), tangent, bounded)
@@ -118,30 +118,31 @@ class Bonus:
     def _bounded(self, log_1mp: Tensor) -> Tensor:
         return log_1mp.clamp(min=math.log(self.eps)) if self.eps else log_1mp
 
-    def pull(self, p: Tensor, rest: Tensor, scale: Tensor | float = 1.0) -> Tensor:
+    def bonus_grad(self, p: Tensor, scaled_1mp: Tensor, scale: Tensor | float = 1.0) -> Tensor:
         """``-scale * weight * p * b'(p)``, the bonus' part of the closed-form gradient.
 
         Args:
             p: probabilities, float32 or float64, any shape.
-            rest: ``(1 - p) / scale``, which keeps its digits where 1-p is too small to hold.
-            scale: a positive factor; the result is finite for a finite ``1 / rest``.
+            scaled_1mp: ``(1 - p) / scale``, which has all its digits where 1-p itself underflows.
+            scale: a positive factor; the result is finite where ``1 / scaled_1mp`` is.
         """
         if self.is_nothing:
             return torch.zeros_like(p)
         if self.name == "log":
             room = 1 - self.log_end
-            limited = torch.maximum(rest, room / (scale * torch.ones_like(p))) if room else rest
+            limited = torch.maximum(scaled_1mp, room / (scale * torch.ones_like(p))) if room else scaled_1mp
             value = p / limited
             if self.eps > room:
-                one_minus_p = rest * scale
+                one_minus_p = scaled_1mp * scale
                 value = value.masked_fill((one_minus_p < self.eps) & (one_minus_p >= room), 0)
             return self.weight * value
         if self.name == "cosine":
-            return self.weight * math.pi * scale * p * torch.sin(math.pi * torch.minimum(p, rest * scale))
+            smaller = torch.minimum(p, scaled_1mp * scale)
+            return self.weight * math.pi * scale * p * torch.sin(math.pi * smaller)
 
         start = BONUSES_WITH_START[self.name] if self.start is None else self.start
         if self.name == "aggressive":
-            value = (p / rest).masked_fill(rest * scale < self.eps, 0)
+            value = (p / scaled_1mp).masked_fill(scaled_1mp * scale < self.eps, 0)
         else:
             value = scale * self.exponent * p**self.exponent
         return self.weight * torch.where(p > start, value, torch.zeros_like(value))

@@ -1,4 +1,4 @@
-"""Encouraging loss over softmax classes: cross-entropy plus a bonus for what is already right."""
+"""Encouraging loss over softmax classes: cross-entropy plus a bonus for well-classified examples."""
 
 from __future__ import annotations
 
@@ -8,17 +8,9 @@ from torch import Tensor, nn
 from el_plugins.losses import sharded
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.dispatch import fused_row_losses, fused_soft_row_losses
-from el_plugins.losses.reference import SMOOTHINGS
-from el_plugins.losses.validation import (
-    REDUCTIONS,
-    check_choice,
-    check_index,
-    check_number,
-    check_targets,
-    check_weight,
-    class_layout,
-    reduce,
-)
+from el_plugins.losses.numerics import reduce, weighted_count
+from el_plugins.losses.options import RowOptions, check_options, check_soft_options
+from el_plugins.losses.validation import check_index, check_weight, class_layout, flat_targets
 
 
 def encouraging_loss(
@@ -39,7 +31,7 @@ def encouraging_loss(
     inplace: bool = False,
     return_log_prob: bool = False,
 ) -> Tensor:
-    r"""Cross-entropy plus a bonus, ``F.cross_entropy``'s drop-in replacement.
+    r"""Cross-entropy plus a bonus: a drop-in replacement for ``F.cross_entropy``.
 
     With ``p = softmax(input)`` and the (smoothed) target distribution q, a row's loss is
 
@@ -53,30 +45,30 @@ def encouraging_loss(
         input: logits, floating, shaped (C), (N, C) or (N, C, d1, ...). fp16 and bf16 are computed in
             fp32. A logit of -inf excludes its class.
         target: class indices, integer, shaped (), (N) or (N, d1, ...); or class probabilities q (mixup,
-            distillation), floating in input's shape, neither their sum nor their sign being checked. A
-            class of probability 0 gives 0 at a logit of -inf too.
+            distillation), floating in input's shape, whose sum and sign are not checked. A class of
+            probability 0 contributes 0 even at a logit of -inf.
         weight: a factor for each class, shaped (C).
         ignore_index: the target whose rows give exactly 0, whatever their logits; for class indices only.
-        reduction: ``none``, ``mean`` (weighted as torch does: by the targets' weights for class indices,
-            by the number of rows for probabilities; 0 when nothing is left) or ``sum``.
+        reduction: ``none``, ``sum`` or ``mean``, which is weighted as in torch: by the targets' class weights
+            for class indices, by the number of rows for probabilities. It is 0 where there is no valid row.
         label_smoothing: epsilon in [0, 1].
-        log_end: where the log bonus goes on as a straight line, in [0, 1]; other bonuses ignore it.
+        log_end: the p in [0, 1] from which the log bonus continues as its tangent; other bonuses ignore it.
         bonus: ``log``, ``aggressive``, ``power``, ``cosine`` or ``none``.
         bonus_weight: w >= 0; 0 is plain cross-entropy.
         bonus_start: where ``aggressive`` (0.5) or ``power`` (0) begins, in [0, 1).
         bonus_exponent: k > 0 of ``power``.
-        bonus_eps: in [0, 0.5), the least 1-p that the log and the aggressive bonus see:
-            ``log(max(1-p, eps))``, as in the authors' code. 0 is Eq. 6 to the letter: unbounded below, and it
-            diverges at ordinary learning rates.
+        bonus_eps: in [0, 0.5), the lower bound of 1-p in the log and the aggressive bonus,
+            ``log(max(1-p, eps))``, as in the authors' code. 0 is Eq. 6 to the letter: unbounded below, and
+            divergent at ordinary learning rates.
         smoothing: ``uniform`` spreads epsilon over all classes as torch does, ``fairseq`` over all
             but the target, which needs class indices.
-        inplace: let backward write the gradient over ``input``, which saves its memory. Whoever reads
-            ``input`` afterwards sees gradients; autograd notices when it needs the old values. Nothing is
-            saved where logits are (N, C, d1, ...), which are copied first, or share memory, and under
-            torch.func. Not for a leaf that requires a gradient, or a view of one.
-        return_log_prob: give ``(loss, log_prob)``: also log p of the targets, in the loss' dtype and target's
-            shape, 0 where ignored, without a gradient. Accuracy and perplexity then cost no second pass. For
-            class indices only.
+        inplace: let backward write the gradient over ``input``, which saves its memory. ``input`` then holds
+            gradients, and autograd raises if its old values are needed. Saves nothing for (N, C, d1, ...)
+            logits, which are copied first, for logits that share memory, and under torch.func. Not for a
+            leaf that requires a gradient, or a view of one.
+        return_log_prob: return ``(loss, log_prob)``, with log p of the targets in the loss' dtype and in
+            target's shape, 0 where ignored, without a gradient. Accuracy and perplexity then need no second
+            pass. For class indices only.
 
     Returns:
         float32 (float64 for float64 input): a scalar, or input's shape without its classes for
@@ -84,8 +76,8 @@ def encouraging_loss(
         ``torch.compile``.
         Differentiable once, by ``input`` and by class probabilities (which ignore ``inplace``), and in
         reverse mode (``torch.func.grad``, ``vjp``, ``jacrev``, ``vmap``); for second derivatives and forward
-        mode take the formula, by ``with el_plugins.losses.kernels.use("formula")``.
-        For a DTensor a DTensor: ``mean`` and ``sum`` over all its rows, replicated. Its placements are
+        mode use the formula: ``with el_plugins.losses.kernels.use("formula")``.
+        A DTensor gives a DTensor: ``mean`` and ``sum`` over all its rows, replicated. Its placements are
         ``Replicate()`` or ``Shard(0)``; ``target`` is placed likewise on its mesh, or is a plain tensor of
         all rows, ``weight`` is replicated or a plain tensor.
 
@@ -94,9 +86,9 @@ def encouraging_loss(
             forward mode or a batch of gradients (``is_grads_batched``).
         ValueError: an argument is out of range or of the wrong shape or dtype, or has no meaning for
             class probabilities: an ``ignore_index`` >= 0, ``fairseq`` label smoothing or ``return_log_prob``;
-            a DTensor is placed otherwise. Target indices are checked on CPU in eager mode only.
+            a DTensor has other placements. Target indices are checked on CPU in eager mode only.
     """
-    terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
+    weighted_bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
     check_options(reduction, label_smoothing, smoothing)
     check_index("ignore_index", ignore_index)
     class_dim = class_layout(input, target, soft=True)
@@ -108,25 +100,19 @@ def encouraging_loss(
         weight, finish = sharded.local_weight(weight), shards.reduce
     logits = input.movedim(class_dim, -1).reshape(-1, input.size(class_dim))
     check_weight(weight, logits.size(1))
+    options = RowOptions(weighted_bonus, weight, label_smoothing, smoothing)
     if target.is_floating_point():
         check_soft_options(ignore_index, label_smoothing, smoothing, return_log_prob)
         q = target.movedim(class_dim, -1)
-        losses = fused_soft_row_losses(logits, q.reshape(logits.shape), weight, label_smoothing, terms)
+        losses = fused_soft_row_losses(logits, q.reshape(logits.shape), options)
         return finish(losses.reshape(q.shape[:-1]), reduction)
-    rows, kept = check_targets(target, logits.size(1), ignore_index)
-    losses, log_p = fused_row_losses(logits, rows, kept, weight, label_smoothing, smoothing, terms, inplace)
-    count = (kept.to(losses.dtype) if weight is None else kept * weight.to(losses.dtype)[rows]).sum()
+    indices, valid = flat_targets(target, logits.size(1), ignore_index)
+    losses, log_p = fused_row_losses(logits, indices, valid, options, inplace=inplace)
+    count = weighted_count(indices, valid, weight, losses.dtype)
     loss = finish(losses.reshape(target.shape), reduction, count)
-    if return_log_prob:  # as torch's functions that return indices on request, typed without them
+    if return_log_prob:  # typed without it, as torch's functions that return indices on request are
         return loss, finish(log_p.reshape(target.shape), "none")  # type: ignore[return-value]
     return loss
-
-
-def check_options(reduction: str, label_smoothing: float, smoothing: str) -> None:
-    """Raise ValueError for an unknown reduction or smoothing, or an epsilon outside [0, 1]."""
-    check_choice("reduction", reduction, REDUCTIONS)
-    check_choice("smoothing", smoothing, SMOOTHINGS)
-    check_number("label_smoothing", label_smoothing, low=0.0, high=1.0)
 
 
 def check_overwritable(input: Tensor) -> None:
@@ -136,21 +122,6 @@ def check_overwritable(input: Tensor) -> None:
         raise RuntimeError(
             "inplace=True would overwrite input with its gradient, but input is a leaf that requires a "
             "gradient, or a view of one: its values would be lost. Use inplace=False"
-        )
-
-
-def check_soft_options(
-    ignore_index: int, label_smoothing: float, smoothing: str, return_log_prob: bool
-) -> None:
-    """Raise ValueError for options that need class indices, of which class probabilities have none."""
-    if return_log_prob:
-        raise ValueError("return_log_prob must be False for class probabilities, which name no one target")
-    if ignore_index >= 0:
-        raise ValueError(f"ignore_index must be negative for class probabilities, got {ignore_index}")
-    if label_smoothing > 0 and smoothing == "fairseq":
-        raise ValueError(
-            "smoothing='fairseq' spreads label_smoothing over all classes but the target, which class "
-            "probabilities do not name; use smoothing='uniform'"
         )
 
 

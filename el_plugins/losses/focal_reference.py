@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from el_plugins.losses.kernels.focal_eager import Focal, halting_shift
-from el_plugins.losses.validation import in_unit_interval, keep_nonfinite, single_precision
+from el_plugins.losses.kernels.focal import FocalSettings, boundary_logit, halting_shift
+from el_plugins.losses.numerics import keep_nonfinite, single_precision
+from el_plugins.losses.validation import in_unit_interval
 
 
-def focal_losses(inputs: Tensor, targets: Tensor, settings: Focal) -> Tensor:
-    """Loss of each element: the formula, and the kernels' oracle.
+def focal_losses(inputs: Tensor, targets: Tensor, settings: FocalSettings) -> Tensor:
+    """Loss of each element by the formula, which is differentiable and the kernels' oracle.
 
     Args:
         inputs: logits, (..., K), any float dtype.
@@ -30,8 +29,8 @@ def focal_losses(inputs: Tensor, targets: Tensor, settings: Focal) -> Tensor:
         ignored = label < 0
         x = x.masked_fill(ignored, 0)
         positive = label == torch.arange(x.size(-1), device=x.device)
-        valid = x.isfinite() & (label <= x.size(-1))
-        return keep_nonfinite(focal_elements(x, positive, settings), valid).masked_fill(ignored, 0)
+        finite = x.isfinite() & (label <= x.size(-1))
+        return keep_nonfinite(focal_elements(x, positive, settings), finite).masked_fill(ignored, 0)
     if targets.is_floating_point():
         t, yes = targets.to(x.dtype), torch.ones_like(x, dtype=torch.bool)
         loss = t * focal_elements(x, yes, settings) + (1 - t) * focal_elements(x, ~yes, settings)
@@ -40,7 +39,7 @@ def focal_losses(inputs: Tensor, targets: Tensor, settings: Focal) -> Tensor:
     return keep_nonfinite(loss, x.isfinite() & in_unit_interval(targets))
 
 
-def focal_elements(x: Tensor, positive: Tensor, settings: Focal) -> Tensor:
+def focal_elements(x: Tensor, positive: Tensor, settings: FocalSettings) -> Tensor:
     """Loss of each element whose label is ``positive``.
 
     Args:
@@ -58,7 +57,7 @@ def focal_elements(x: Tensor, positive: Tensor, settings: Focal) -> Tensor:
     loss = -(gamma * F.logsigmoid(-signed)).exp() * log_p
     if phi < 1:
         confident = signed if halt == "both" else x
-        halted = confident > math.log(phi) - math.log1p(-phi)
+        halted = confident > boundary_logit(phi)
         shift = halting_shift(phi, gamma) * torch.ones_like(x)
         if halt == "foreground":
             halted = halted & positive

@@ -7,16 +7,15 @@ from torch import Tensor, nn
 
 from el_plugins.losses.focal_reference import focal_losses
 from el_plugins.losses.kernels import backends
-from el_plugins.losses.kernels.focal_eager import Focal
+from el_plugins.losses.kernels.focal import FocalSettings
 from el_plugins.losses.kernels.focal_function import FocalLoss
+from el_plugins.losses.numerics import REDUCTIONS, reduce
 from el_plugins.losses.validation import (
-    REDUCTIONS,
     check_choice,
     check_dense_target,
     check_floating,
     check_number,
     check_values,
-    reduce,
 )
 
 HALTS = ("foreground", "both", "authors")
@@ -40,7 +39,7 @@ def sigmoid_halted_focal_loss(
         L = -\alpha_t (1-p_t)^\gamma \log p_t \quad\text{(focal)}, \qquad
         L = -\alpha_t (\log p_t + b) \quad\text{(halted)}, \quad b = ((1-\phi)^\gamma - 1) \log \phi
 
-    Eq. 11 of the paper, whose printed b has the opposite sign and a stray alpha; this one makes the
+    Eq. 11 of the paper, whose printed b has the opposite sign and a stray alpha; with this b the two
     pieces meet. Which elements are halted is ``halt``:
 
     - ``foreground``: t = 1 and p_t > phi. Well-classified objects are no longer down-weighted.
@@ -50,18 +49,18 @@ def sigmoid_halted_focal_loss(
       Table 10; misclassified background gets cross-entropy shifted to meet focal loss at p = phi.
 
     A soft target in (0, 1), of label smoothing, mixup or distillation, is the probability of the label 1, and
-    the loss its expectation,
+    the loss is its expectation,
 
     .. math:: L(t) = t \, L(1) + (1-t) \, L(0),
 
-    each with its own alpha, p_t and boundary. Others read a soft target in other ways:
+    each with its own alpha, p_t and boundary. Other losses define soft targets differently:
 
     - torchvision's and fvcore's focal loss puts t into p_t and alpha_t, so that at t = 1/2 the factor
       (1-p_t)^gamma is 2^-gamma for every p.
-    - Quality focal loss has the factor \|t-p\|^gamma and is least at p = t. The mixture for
-      gamma > 0 is least elsewhere, since focal loss, halted or not, is no proper scoring rule.
+    - Quality focal loss has the factor \|t-p\|^gamma and its minimum at p = t. The mixture for gamma > 0
+      has it elsewhere, since focal loss, halted or not, is not a proper scoring rule.
     - Varifocal loss is, for t > 0, t times the mixture with ``gamma=0, alpha=-1, halt_threshold=1``; for
-      t = 0 it is this loss of background, its alpha being 1 - alpha here.
+      t = 0 it is this loss of background, whose alpha is 1 - alpha here.
 
     Args:
         inputs: logits, floating, any shape; for class indices (..., K). fp16 and bf16 are computed
@@ -79,7 +78,7 @@ def sigmoid_halted_focal_loss(
     Returns:
         float32 (float64 for float64 input): a scalar, or the shape of ``inputs``. Differentiable once; for
         second derivatives compute it inside ``with el_plugins.losses.kernels.use("formula")``. ``targets``
-        that require a gradient take the formula, which has one for them.
+        that require a gradient select the formula, which has one for them.
 
     Raises:
         ValueError: an argument is out of range or of the wrong shape or dtype. Target values are
@@ -94,8 +93,8 @@ def sigmoid_halted_focal_loss(
         count = (targets >= 0).sum() * inputs.size(-1)
     else:
         check_dense_target("targets", targets, inputs)
-    settings = Focal(alpha, gamma, halt, halt_threshold)
-    # The kernels have no derivative by the targets.
+    settings = FocalSettings(alpha, gamma, halt, halt_threshold)
+    # The kernels have no gradient of the targets.
     path = "formula" if targets.requires_grad else backends.chosen(inputs)
     if path == "formula":
         return reduce(focal_losses(inputs, targets, settings), reduction, count)
@@ -105,7 +104,7 @@ def sigmoid_halted_focal_loss(
 
 
 def class_indices(targets: Tensor, inputs: Tensor) -> Tensor:
-    """Checked class indices for ``inputs``, int32 or int64: narrower ones wrap what they are compared with.
+    """Checked class indices for ``inputs``, in int32 or int64: narrower dtypes overflow in comparisons.
 
     Raises:
         ValueError: not an integer dtype, or the wrong shape, or, where values are read, an index above K.

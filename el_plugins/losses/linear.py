@@ -11,20 +11,16 @@ from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.dispatch import fused_row_losses, row_terms
-from el_plugins.losses.encouraging import EncouragingLoss, check_options
+from el_plugins.losses.dispatch import fused_row_losses, kernel_options
+from el_plugins.losses.encouraging import EncouragingLoss
 from el_plugins.losses.kernels import backends, linear_function
 from el_plugins.losses.kernels.transforms import is_transformed
-from el_plugins.losses.validation import (
-    any_true,
-    check_floating,
-    check_index,
-    check_targets,
-    check_weight,
-    reduce,
-)
+from el_plugins.losses.linear_cross_entropy import cross_entropy_by_torch, torch_can_sum
+from el_plugins.losses.numerics import reduce, weighted_count
+from el_plugins.losses.options import RowOptions, check_options
+from el_plugins.losses.validation import any_true, check_floating, check_index, check_weight, flat_targets
 
-# What torch's tracers put in the place of plain tensors.
+# What torch's tracers use in place of plain tensors.
 STAND_INS = (FakeTensor, FunctionalTensor)
 
 
@@ -49,16 +45,15 @@ def linear_encouraging_loss(
 ) -> Tensor:
     """``encouraging_loss(F.linear(input, linear_weight, linear_bias), target)`` in less memory.
 
-    The logits exist for some rows at a time: for about 4 million logits (16 MiB in fp32), or for 128 rows
-    (a sixteenth of all where that is less) if those have more. For ``mean`` and ``sum`` the gradients are
-    made in forward and a second backward is refused; for ``none``, and in fp16, backward computes the logits
-    again.
-    Where torch (2.13 and later) has ``F.linear_cross_entropy``, that does the ``mean`` and ``sum`` of plain
-    cross-entropy in float32 and float64 (on a GPU, of layers without bias).
+    The logits exist for a chunk of rows at a time: about 4 million logits (16 MiB in fp32), but at least 128
+    rows or a sixteenth of all, whichever is less. For ``mean`` and ``sum`` the gradients are computed in
+    forward and a second backward is refused; for ``none``, and in fp16, backward recomputes the logits.
+    ``mean`` and ``sum`` of plain cross-entropy in float32 and float64 (on a GPU, of layers without bias) are
+    left to ``F.linear_cross_entropy`` where torch (2.13 and later) has it.
 
     Args:
         input: hidden states, floating, shaped (..., D).
-        linear_weight: the output matrix, (V, D), in input's dtype (any under autocast).
+        linear_weight: the output matrix, (V, D), in input's dtype (in any dtype under autocast).
         target: class indices, integer, shaped (...).
         linear_bias: (V) or None.
         weight, ignore_index, reduction, label_smoothing, log_end, bonus, bonus_weight, bonus_start,
@@ -73,36 +68,28 @@ def linear_encouraging_loss(
         ValueError: an argument is out of range or of the wrong shape or dtype, sparse, or a sharded tensor.
             Target values are checked on CPU in eager mode only.
     """
-    terms = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
+    weighted_bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
     check_options(reduction, label_smoothing, smoothing)
     check_index("ignore_index", ignore_index)
     check_linear(input, linear_weight, linear_bias, target)
     hidden = input.reshape(-1, input.size(-1))
     classes = len(linear_weight)
     check_weight(weight, classes)
-    rows, kept = check_targets(target, classes, ignore_index)
+    indices, valid = flat_targets(target, classes, ignore_index)
+    options = RowOptions(weighted_bonus, weight, label_smoothing, smoothing)
     summed = reduction != "none"
     dtype = layer_dtype(hidden, linear_weight, linear_bias)
-    # Its zeros times the logits of a row that is not kept are NaN where the bias excludes a class.
-    finite = linear_bias is None or any_true(kept) is not None
-    plain = summed and terms.is_nothing and not label_smoothing and not return_log_prob
+    is_plain = summed and weighted_bonus.is_nothing and not label_smoothing and not return_log_prob
+    # Where it cannot drop ignored rows, torch's routine gives NaN for a bias of -inf, which excludes a class.
+    is_safe = linear_bias is None or any_true(valid) is not None
     log_p = None
-    if plain and finite and torch_sums(dtype):
-        losses = cross_entropy_by_torch(hidden, linear_weight, linear_bias, rows, kept, weight)
+    if is_plain and is_safe and torch_can_sum(dtype):
+        losses = cross_entropy_by_torch(hidden, linear_weight, linear_bias, indices, valid, weight)
     else:
         losses, log_p = linear_row_losses(
-            hidden,
-            linear_weight,
-            linear_bias,
-            rows,
-            kept,
-            weight,
-            label_smoothing,
-            smoothing,
-            terms,
-            summed,
+            hidden, linear_weight, linear_bias, indices, valid, options, summed=summed
         )
-    count = (kept.to(losses.dtype) if weight is None else kept * weight.to(losses.dtype)[rows]).sum()
+    count = weighted_count(indices, valid, weight, losses.dtype)
     loss = reduce(losses if summed else losses.reshape(target.shape), reduction, count)
     if return_log_prob and log_p is not None:
         return loss, log_p.reshape(target.shape)  # type: ignore[return-value]
@@ -114,78 +101,50 @@ def linear_row_losses(
     matrix: Tensor,
     bias: Tensor | None,
     target: Tensor,
-    kept: Tensor,
-    weight: Tensor | None,
-    label_smoothing: float,
-    smoothing: str,
-    bonus: Bonus,
+    valid: Tensor,
+    options: RowOptions,
+    *,
     summed: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Losses (N), or their sum if ``summed``, and log p of the targets (N), of checked arguments."""
+    """Losses of the rows of ``hidden @ matrix.T + bias``, by the chosen path; arguments are checked before.
+
+    Args:
+        hidden: (N, D), floating.
+        matrix: (V, D), floating.
+        bias: (V) or None.
+        target: (N), class indices within range, also of ignored rows.
+        valid: (N), bool; the other rows give exactly 0 loss and gradient, even where they hold NaN.
+        options: see :class:`~el_plugins.losses.options.RowOptions`.
+        summed: whether to return the sum of the losses.
+
+    Returns:
+        Losses (N), or their sum, and log p of the targets (N) without a gradient.
+    """
     dtype = layer_dtype(hidden, matrix, bias)
     hidden, matrix, bias = hidden.to(dtype), matrix.to(dtype), None if bias is None else bias.to(dtype)
-    hidden = hidden.masked_fill(~kept.unsqueeze(1), 0)  # nothing times NaN is NaN, in the matrix' gradient
-    # The matrix products take most of the time; a compiler would take 200 MB that this form is to save.
+    # 0 * NaN is NaN in the matrix' gradient: zero ignored rows explicitly.
+    hidden = hidden.masked_fill(~valid.unsqueeze(1), 0)
+    # Matrix products take most of the time, and a compiler would take 200 MB of what this form saves.
     path = backends.chosen(hidden, may_compile=False)
     if path == "formula":
-        logits = F.linear(hidden, matrix, bias)
-        losses, log_p = fused_row_losses(
-            logits, target, kept, weight, label_smoothing, smoothing, bonus, inplace=False
-        )
+        losses, log_p = fused_row_losses(F.linear(hidden, matrix, bias), target, valid, options)
         return losses.sum() if summed else losses, log_p
-    terms = row_terms(weight, label_smoothing, smoothing, bonus, len(matrix), hidden.dtype)
-    # Made in forward, fp16 gradients would not be scaled yet, and lose what loss scaling is there to keep.
+    for_kernels = kernel_options(options, len(matrix), hidden.dtype)
+    # fp16 gradients computed in forward are not scaled yet, and underflow where loss scaling prevents it.
     early = summed and dtype != torch.float16 and torch.is_grad_enabled() and not is_transformed()
     function = linear_function.LinearLoss if early else linear_function.LinearRowLosses
-    losses, log_p = function.apply(hidden, matrix, bias, target, kept, terms, path)
+    losses, log_p = function.apply(hidden, matrix, bias, target, valid, for_kernels, path)
     return losses.sum() if summed and not early else losses, log_p
 
 
 def layer_dtype(hidden: Tensor, matrix: Tensor, bias: Tensor | None) -> torch.dtype:
-    """The dtype of the layer's output, which autocast may choose."""
+    """The dtype of the layer's output, which depends on autocast."""
     with torch.no_grad():
         return F.linear(hidden[:0], matrix, bias).dtype
 
 
-def torch_sums(dtype: torch.dtype) -> bool:
-    """Whether torch has the routine, exact in ``dtype`` (it rounds narrow sums), and the choice is ours."""
-    wide = dtype in (torch.float32, torch.float64)
-    return wide and hasattr(nn, "LinearCrossEntropyOptions") and backends.is_free()
-
-
-def cross_entropy_by_torch(
-    hidden: Tensor, matrix: Tensor, bias: Tensor | None, target: Tensor, kept: Tensor, weight: Tensor | None
-) -> Tensor:
-    """Sum of cross-entropy by torch's own routine, for checked arguments, in chunks of our size.
-
-    It multiplies rows that are not kept by 0, and a NaN there would stay: they are left out, or are zeros.
-    """
-    options = nn.LinearCrossEntropyOptions(
-        batch_chunk_size=linear_function.rows_at_a_time(len(hidden), len(matrix))
-    )
-    left_out = any_true(~kept)
-    if left_out is None:
-        hidden, target = hidden.masked_fill(~kept.unsqueeze(1), 0), target.masked_fill(~kept, -100)
-    elif left_out:
-        hidden, target = hidden[kept], target[kept]
-    loss = F.linear_cross_entropy(
-        hidden,
-        matrix,
-        target,
-        linear_bias=bias,
-        weight=weight,
-        reduction="sum",
-        options=options,
-    )
-    if loss.requires_grad:
-        loss.register_hook(
-            lambda _: backends.refuse_second_order()
-        )  # the routine gives 0 for them in silence
-    return loss
-
-
 def check_linear(input: Tensor, matrix: Tensor, bias: Tensor | None, target: Tensor) -> None:
-    """Raise ValueError for hidden states, matrix, bias and targets that do not fit, or sharded ones."""
+    """Raise ValueError for hidden states, matrix, bias or targets that do not fit together or are sharded."""
     named = {"input": input, "linear_weight": matrix, "linear_bias": bias}
     for name, value in named.items():
         if value is None:
@@ -212,7 +171,7 @@ def check_linear(input: Tensor, matrix: Tensor, bias: Tensor | None, target: Ten
 
 
 def is_whole(value: Tensor) -> bool:
-    """Whether ``value`` is dense and has its elements itself: no class with a dispatch of its own has."""
+    """Whether ``value`` is dense and holds its own elements: classes with their own dispatch do not."""
     own_dispatch = type(value).__torch_dispatch__ is not Tensor.__torch_dispatch__
     return value.layout == torch.strided and (not own_dispatch or isinstance(value, STAND_INS))
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from el_plugins.losses.numerics import REDUCTIONS, keep_nonfinite, reduce, single_precision
 from el_plugins.losses.validation import (
-    REDUCTIONS,
     check_choice,
+    check_class_indices,
     check_index,
-    check_values,
     check_weight,
     class_layout,
-    keep_nonfinite,
-    reduce,
     shape_text,
-    single_precision,
 )
 
 ACTIVATIONS = ("softmax", "sigmoid")
@@ -30,12 +27,12 @@ def mirror_mse_loss(
     ignore_index: int = -100,
     weight: Tensor | None = None,
 ) -> Tensor:
-    r"""Squared error minus its mirror image, which rewards what is already right.
+    r"""Squared error minus its mirror image, which rewards well-classified examples.
 
     .. math:: L_{nc} = w_{t_n} \, ((y - p)^2 - (y p)^2 - ((1-y)(1-p))^2)
 
-    with y one-hot at the row's target t_n and w its weight, 1 by default. For y in {0, 1} the rest is the
-    straight line ``(1 - 2y)(2p - 1)``: its slope no longer vanishes as p nears y.
+    with y one-hot at the row's target t_n and w its weight, 1 by default. For y in {0, 1} this is the
+    straight line ``(1 - 2y)(2p - 1)``, whose slope does not vanish as p approaches y.
 
     Args:
         input: logits, floating, shaped (C), (N, C) or (N, C, d1, ...); fp16 and bf16 computed in fp32.
@@ -48,7 +45,7 @@ def mirror_mse_loss(
             and 0 when there are none.
         activation: p is the ``softmax`` over classes or the ``sigmoid`` of each logit.
         ignore_index: the target whose rows give exactly 0, whatever their logits.
-        weight: a factor for each class, shaped (C), which the whole row of a target takes.
+        weight: a factor for each class, shaped (C); the target's applies to its whole row.
 
     Returns:
         float32 (float64 for float64 input).
@@ -62,28 +59,24 @@ def mirror_mse_loss(
     classes = input.size(class_dim)
     check_weight(weight, classes)
     label = target.long().unsqueeze(class_dim)
-    inside = (label >= 0) & (label < classes)
-    kept = label != ignore_index
-    check_values(
-        lambda t: ((t >= 0) & (t < classes)) | (t == ignore_index),
-        label,
-        f"target must be a class index from 0 to {classes - 1} or ignore_index={ignore_index}",
-    )
-    x = single_precision(input).masked_fill(~kept, 0)
+    check_class_indices(label, classes, ignore_index)
+    in_range = (label >= 0) & (label < classes)
+    valid = label != ignore_index
+    x = single_precision(input).masked_fill(~valid, 0)
     p = x.softmax(class_dim) if activation == "softmax" else x.sigmoid()
     index_shape = [classes if dim == class_dim else 1 for dim in range(input.dim())]
     is_target = label == torch.arange(classes, device=x.device).view(index_shape)
     loss = torch.where(is_target, 1 - 2 * p, 2 * p - 1)
-    factor = kept.to(x.dtype)
+    factor = valid.to(x.dtype)
     if weight is not None:
-        factor = factor * weight.to(x.dtype)[label.masked_fill(~inside, 0)]
-    valid = (x.isfinite() | (x == -torch.inf)) & (inside | ~kept)
-    loss = keep_nonfinite(loss * factor, valid)
+        factor = factor * weight.to(x.dtype)[label.masked_fill(~in_range, 0)]
+    finite = (x.isfinite() | (x == -torch.inf)) & (in_range | ~valid)
+    loss = keep_nonfinite(loss * factor, finite)
     return reduce(loss, reduction, factor.sum() * classes)
 
 
 def check_options(reduction: str, activation: str, ignore_index: int) -> None:
-    """Raise ValueError for an unknown reduction or activation, or an index that is no integer."""
+    """Raise ValueError for an unknown reduction or activation, or an ignore_index that is not an integer."""
     check_choice("reduction", reduction, REDUCTIONS)
     check_choice("activation", activation, ACTIVATIONS)
     check_index("ignore_index", ignore_index)

@@ -1,4 +1,4 @@
-"""Row losses of DTensors: each process computes its own rows, sums and counts are made over all of them."""
+"""Row losses of DTensors: each process computes its own rows; sums and counts are over all processes."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from el_plugins.losses.validation import reduce
+from el_plugins.losses.numerics import reduce
 
 
 def is_dtensor(value: Any) -> bool:
-    """Whether ``value`` is a DTensor, whose module is not loaded for plain tensors."""
+    """Whether ``value`` is a DTensor; does not import its module for plain tensors."""
     if value is None or type(value) in (Tensor, nn.Parameter) or not torch.distributed.is_available():
         return False
     return isinstance(value, dtensor().DTensor)
 
 
 def dtensor() -> Any:
-    """The module of DTensor, which became public in torch 2.5."""
+    """The module of DTensor, public since torch 2.5."""
     module = importlib.import_module("torch.distributed.tensor")
     return module if hasattr(module, "DTensor") else importlib.import_module("torch.distributed._tensor")
 
 
 class Rows(NamedTuple):
-    """Where the rows of the logits lie."""
+    """How the rows of the logits are placed."""
 
     mesh: Any
     placements: Sequence[Any]
     shape: torch.Size  # of all losses
 
     def local(self, name: str, value: Any) -> Tensor:
-        """This process' rows of ``value``: a DTensor on the same mesh, or a plain tensor of all rows."""
+        """This process' rows of ``value``, a DTensor on the same mesh or a plain tensor of all rows."""
         if not is_dtensor(value):
             value = dtensor().DTensor.from_local(value, self.mesh, self._replicated(), run_check=False)
         elif value.device_mesh != self.mesh:
@@ -42,7 +42,7 @@ class Rows(NamedTuple):
         return value.redistribute(self.mesh, self.placements).to_local()
 
     def reduce(self, loss: Tensor, reduction: str, count: Tensor | int | None = None) -> Tensor:
-        """:func:`~el_plugins.losses.validation.reduce` over all processes; a DTensor."""
+        """:func:`~el_plugins.losses.numerics.reduce` over all processes; a DTensor."""
         if reduction == "none":
             stride = torch.empty(self.shape, device="meta").stride()
             options = {"run_check": False, "shape": self.shape, "stride": stride}
@@ -51,7 +51,7 @@ class Rows(NamedTuple):
         return self._total(reduce(loss, reduction, over_all))
 
     def _total(self, value: Tensor) -> Any:
-        """The sum of ``value`` over the processes that have rows of their own, the same on all."""
+        """The sum of ``value`` over the processes that hold different rows, replicated."""
         partial = getattr(dtensor(), "Partial", None) or dtensor().placement_types._Partial
         placements = [partial() if p.is_shard() else p for p in self.placements]
         parts = dtensor().DTensor.from_local(value, self.mesh, placements, run_check=False)
@@ -62,10 +62,10 @@ class Rows(NamedTuple):
 
 
 def rows_of(input: Any, target: Tensor, weight: Tensor | None, class_dim: int) -> Rows | None:
-    """Where the rows of ``input`` lie, None if it is a plain tensor.
+    """How the rows of ``input`` are placed, None if it is a plain tensor.
 
     Raises:
-        ValueError: ``input`` is sharded by anything but its batch, or other arguments alone are DTensors.
+        ValueError: ``input`` is sharded by anything but its batch, or only other arguments are DTensors.
     """
     if not is_dtensor(input):
         for name, value in {"target": target, "weight": weight}.items():
@@ -77,8 +77,8 @@ def rows_of(input: Any, target: Tensor, weight: Tensor | None, class_dim: int) -
 
 
 def local_weight(weight: Any) -> Tensor | None:
-    """Class weights of this process, which are those of every process."""
-    if weight is not None and weight.requires_grad:  # each process would have a part of it
+    """Class weights as a plain tensor; every process has all of them."""
+    if weight is not None and weight.requires_grad:  # each process would compute only a part of it
         raise ValueError("weight must not require a gradient where input is a DTensor: detach it")
     if not is_dtensor(weight):
         return weight
@@ -87,7 +87,7 @@ def local_weight(weight: Any) -> Tensor | None:
 
 
 def check_placements(name: str, placements: Sequence[Any], batched: bool = True) -> None:
-    """Raise ValueError unless all are ``Replicate``, or where there is a batch ``Shard(0)``."""
+    """Raise ValueError unless all are ``Replicate``, or ``Shard(0)`` for a tensor with a batch."""
     module = dtensor()
     for placement in placements:
         by_batch = batched and type(placement) is module.Shard and placement.dim == 0

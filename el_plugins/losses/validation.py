@@ -1,4 +1,4 @@
-"""Argument checks and reductions that the losses share; every error names the argument and its value."""
+"""Argument checks that the losses share; every error names the argument, its value and what is allowed."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from collections.abc import Callable, Collection
 import torch
 from torch import Tensor
 
-# torch 2.3 gave it this place.
+# Public since torch 2.3.
 is_compiling = getattr(torch.compiler, "is_compiling", None) or torch._dynamo.is_compiling
-
-REDUCTIONS = ("none", "mean", "sum")
 
 
 def check_choice(name: str, value: object, allowed: Collection[str]) -> None:
@@ -32,10 +30,10 @@ def check_number(
 ) -> None:
     """Raise ValueError unless ``value`` is finite and within the bounds given.
 
-    ``low`` and ``high`` belong to the range, ``above`` and ``below`` do not.
+    ``low`` and ``high`` are inclusive, ``above`` and ``below`` exclusive.
     """
     inside = (
-        (is_compiling() or math.isfinite(value))  # a number that changes in training is a symbol there
+        (is_compiling() or math.isfinite(value))  # a scheduled number is symbolic in compiled code
         and (low is None or value >= low)
         and (above is None or value > above)
         and (high is None or value <= high)
@@ -54,7 +52,7 @@ def check_count(name: str, value: int) -> None:
 
 
 def check_index(name: str, value: object) -> None:
-    """Raise ValueError unless ``value`` is an integer, which class indices can be compared to."""
+    """Raise ValueError unless ``value`` is an integer, as class indices are."""
     if not isinstance(value, numbers.Integral):
         raise ValueError(f"{name} must be an integer, got {value!r}")
 
@@ -66,9 +64,9 @@ def check_floating(name: str, value: Tensor) -> None:
 
 
 def check_dense_target(name: str, target: Tensor, like: Tensor) -> None:
-    """Raise ValueError unless ``target`` has the shape of ``like`` and, where readable, fits a sigmoid.
+    """Raise ValueError unless ``target`` has the shape of ``like`` and holds labels of a sigmoid.
 
-    That is: floating in [0, 1], else 0 or 1.
+    Those are floating in [0, 1], or 0 or 1 in another dtype; checked only as :func:`check_values` does.
     """
     if target.shape != like.shape:
         raise ValueError(f"{name} must have shape {tuple(like.shape)}, got {tuple(target.shape)}")
@@ -77,7 +75,7 @@ def check_dense_target(name: str, target: Tensor, like: Tensor) -> None:
 
 
 def in_unit_interval(target: Tensor) -> Tensor:
-    """Which elements of ``target`` are in [0, 1] if it is floating, else 0 or 1."""
+    """Which elements of ``target`` are in [0, 1] if it is floating, or are 0 or 1 if it is not."""
     return (target >= 0) & (target <= 1) if target.is_floating_point() else (target == 0) | (target == 1)
 
 
@@ -110,10 +108,10 @@ def class_layout(input: Tensor, target: Tensor, *, soft: bool = False) -> int:
 
 
 def check_values(allowed: Callable[[Tensor], Tensor], values: Tensor, wanted: str) -> None:
-    """Raise ValueError if any element of ``values`` is not ``allowed``, where that costs nothing.
+    """Raise ValueError if any element of ``values`` is not ``allowed``, where the check is cheap.
 
-    Reading values waits for a GPU and breaks a compiled graph, and under ``vmap`` there is no single
-    value to read, so the check is made on CPU in eager mode only.
+    Reading values synchronizes with a GPU and breaks a compiled graph, and under ``vmap`` there is no
+    single value to read, so the check is made on CPU in eager mode only.
     """
     if values.device.type != "cpu" or is_compiling():
         return
@@ -123,10 +121,10 @@ def check_values(allowed: Callable[[Tensor], Tensor], values: Tensor, wanted: st
 
 
 def any_true(mask: Tensor) -> bool | None:
-    """Whether any element of ``mask`` is True; None where reading that is not for free.
+    """Whether any element of ``mask`` is True; None where reading that is expensive or impossible.
 
-    On a GPU it waits for all work before it and cannot be captured in a graph. Compiled and fake tensors,
-    those of the meta device and those under ``vmap`` have no value to read.
+    Reading synchronizes with a GPU, and a CUDA graph cannot capture it. Compiled, fake and meta tensors and
+    those under ``vmap`` have no value to read.
     """
     if mask.device.type != "cpu" or is_compiling():
         return None
@@ -136,20 +134,25 @@ def any_true(mask: Tensor) -> bool | None:
         return None
 
 
-def check_targets(target: Tensor, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Flat class indices within range, 0 for ignored ones, and which are not ignored: (N) each.
-
-    Raises:
-        ValueError: an index out of range, where values are read.
-    """
-    rows = target.reshape(-1).long()
+def check_class_indices(target: Tensor, classes: int, ignore_index: int) -> None:
+    """Raise ValueError for a target out of range, where :func:`check_values` reads it."""
     check_values(
         lambda t: ((t >= 0) & (t < classes)) | (t == ignore_index),
-        rows,
+        target,
         f"target must be a class index from 0 to {classes - 1} or ignore_index={ignore_index}",
     )
-    kept = rows != ignore_index
-    return rows.masked_fill(~kept, 0), kept
+
+
+def flat_targets(target: Tensor, classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Checked class indices, 0 where ignored, and the mask of those that are not ignored: (N) each.
+
+    Raises:
+        ValueError: see :func:`check_class_indices`.
+    """
+    indices = target.reshape(-1).long()
+    check_class_indices(indices, classes, ignore_index)
+    valid = indices != ignore_index
+    return indices.masked_fill(~valid, 0), valid
 
 
 def check_weight(weight: Tensor | None, classes: int) -> None:
@@ -163,31 +166,6 @@ def check_weight(weight: Tensor | None, classes: int) -> None:
             )
 
 
-def single_precision(x: Tensor) -> Tensor:
-    """``x`` in float32 if its dtype is narrower, else as it is; the gradient is rounded back once."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-
-
-def keep_nonfinite(loss: Tensor, finite: Tensor) -> Tensor:
-    """Make loss and gradient NaN where ``finite`` is False, so that loss scaling sees an overflow."""
-    return loss * torch.where(finite, 1.0, float("nan")).to(loss.dtype)
-
-
-def reduce(loss: Tensor, reduction: str, count: Tensor | int | None = None) -> Tensor:
-    """Apply ``reduction``; ``mean`` divides by ``count`` (default: elements) and is 0 over nothing."""
-    if reduction == "none":
-        return loss
-    total = loss.sum()
-    if reduction == "sum":
-        return total
-    if count is None:
-        count = loss.numel()
-    if not isinstance(count, Tensor):
-        # Sizes are symbolic in torch.export.
-        return total / torch.sym_max(count, 1)  # type: ignore[return-value]
-    return total / count.masked_fill(count == 0, 1)
-
-
 def shape_text(value: Tensor | None) -> str:
-    """A tensor for ``repr`` of a module: its shape, of which no value need be read."""
+    """A tensor for ``repr`` of a module: its shape, since reading values may be expensive."""
     return "None" if value is None else f"tensor of shape {tuple(value.shape)}"

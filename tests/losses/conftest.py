@@ -4,22 +4,22 @@ import os
 import pytest
 import torch
 
-from el_plugins.losses.kernels import backends, use
+from el_plugins.losses.kernels import backends, compile_cache, linear_function, use
 
 
 @pytest.fixture
-def no_way_back(monkeypatch):
-    """Code that cannot be compiled must not pass unseen by plain operations."""
+def no_fallback(monkeypatch):
+    """Raise what fails to compile, which would otherwise be computed by plain operations with a warning."""
     if not backends.can_compile():
         pytest.skip("no C++ compiler")
     torch.compiler.reset()
-    backends.compiled.cache_clear()
-    monkeypatch.setattr(backends, "guarded", lambda fast, slow: fast)
+    compile_cache.compiled.cache_clear()
+    monkeypatch.setattr(compile_cache, "with_fallback", lambda fast, slow: fast)
     yield
-    backends.compiled.cache_clear()
+    compile_cache.compiled.cache_clear()
 
 
-# Chosen before Python starts: see test_triton.py.
+# Set before Python starts: see test_triton.py.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 
 
@@ -34,21 +34,29 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 def path(request):
     """Every implementation that runs on a CPU, in turn."""
     if request.param == "compiled":
-        request.getfixturevalue("no_way_back")
+        request.getfixturevalue("no_fallback")
     with use(request.param):
         yield request.param
 
 
 @pytest.fixture
 def formula():
-    """The implementation that is differentiable twice and vmap-able."""
+    """The implementation that is twice differentiable."""
     with use("formula"):
         yield
 
 
+@pytest.fixture(params=["formula", "chunks", "auto"])
+def small_chunks(request, monkeypatch):
+    """Three rows at a time of the linear form, so that every test goes through several chunks."""
+    monkeypatch.setattr(linear_function, "rows_at_a_time", lambda count, classes: 3)
+    with use(request.param):
+        yield request.param
+
+
 @pytest.fixture
 def full_graph():
-    """``torch.compile`` into a single graph, where this torch can."""
+    """``torch.compile`` into a single graph, where this torch supports it."""
     release = tuple(int(part) for part in torch.__version__.split(".")[:2])
     if release < (2, 6):
         pytest.skip(f"torch {torch.__version__} cannot compile the losses into one graph")

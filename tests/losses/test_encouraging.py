@@ -89,9 +89,9 @@ def test_equals_float64_autograd_of_the_naive_formula(options):
     expected = (q * (-p.log() + naive(p))).sum(1)
     actual = encouraging_loss(z, target, label_smoothing=0.1, reduction="none", **options)
     torch.testing.assert_close(actual, expected)
-    upstream = torch.rand(6, dtype=torch.float64)
+    grad_output = torch.rand(6, dtype=torch.float64)
     torch.testing.assert_close(
-        torch.autograd.grad(actual, z, upstream)[0], torch.autograd.grad(expected, z, upstream)[0]
+        torch.autograd.grad(actual, z, grad_output)[0], torch.autograd.grad(expected, z, grad_output)[0]
     )
 
 
@@ -125,8 +125,8 @@ def test_without_bonus_it_is_cross_entropy(shape, reduction, label_smoothing, we
     actual = encouraging_loss(z, *arguments, bonus="none", **options)
     expected = F.cross_entropy(z, *arguments, **options)
     torch.testing.assert_close(actual, expected)
-    upstream = torch.rand_like(expected)
-    gradients = [torch.autograd.grad(loss, z, upstream)[0] for loss in (actual, expected)]
+    grad_output = torch.rand_like(expected)
+    gradients = [torch.autograd.grad(loss, z, grad_output)[0] for loss in (actual, expected)]
     torch.testing.assert_close(*gradients)
     same = encouraging_loss(z, *arguments, bonus_weight=0.0, **options)
     torch.testing.assert_close(same, actual)

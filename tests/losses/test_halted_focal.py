@@ -122,11 +122,11 @@ def test_ignored_rows_are_exactly_nothing():
     x[1] = float("nan")
     x.requires_grad_()
     targets = torch.tensor([0, -1, 3, 2])
-    kept = [0, 2, 3]
+    valid = [0, 2, 3]
     loss = sigmoid_halted_focal_loss(x, targets, reduction="none")
     assert torch.equal(loss[1], torch.zeros(3))
     mean = sigmoid_halted_focal_loss(x, targets, reduction="mean")
-    torch.testing.assert_close(mean, loss[kept].mean())
+    torch.testing.assert_close(mean, loss[valid].mean())
     mean.backward()
     assert torch.equal(x.grad[1], torch.zeros(3))
     nothing = sigmoid_halted_focal_loss(x, torch.full((4,), -1), reduction="mean")

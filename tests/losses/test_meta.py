@@ -1,4 +1,4 @@
-"""The losses where there are no values to read: meta and fake tensors, torch.export, a GPU's own way."""
+"""The losses where no values can be read: meta and fake tensors, torch.export, and what a GPU computes."""
 
 import pytest
 import torch
@@ -8,12 +8,14 @@ from el_plugins.losses import (
     EncouragingLoss,
     LinearEncouragingLoss,
     encouraging_loss,
+    linear,
+    linear_cross_entropy,
     linear_encouraging_loss,
 )
-from el_plugins.losses import linear as linear_form
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.dispatch import row_terms
-from el_plugins.losses.kernels import softmax, softmax_eager, softmax_function, use
+from el_plugins.losses.dispatch import kernel_options
+from el_plugins.losses.kernels import softmax, softmax_chunked, softmax_eager, use
+from el_plugins.losses.options import RowOptions
 
 OPTIONS = [
     {},
@@ -95,24 +97,24 @@ def test_what_a_gpu_does_without_reading_values(options, monkeypatch):
         losses.append(linear_encouraging_loss(hidden, matrix, target, **options))
         return [*losses, *torch.autograd.grad(sum(loss.sum() for loss in losses), (leaf, hidden, matrix))]
 
-    wanted = results()
-    for module in (softmax_function, linear_form):
+    expected = results()
+    for module in (softmax_chunked, linear, linear_cross_entropy):
         monkeypatch.setattr(module, "any_true", lambda mask: None)
-    torch.testing.assert_close(results(), wanted)
+    torch.testing.assert_close(results(), expected)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("name", ["log", "cosine"])
-def test_compiled_code_that_keeps_the_top_class_apart(name, smoothing):
-    # As a compiler gets it for a GPU: with the columns, and apart.
+def test_compiled_code_relative_to_the_second_class(name, smoothing):
+    # As it is compiled for a GPU: with columns.
     z = 3 * torch.randn(5, 9)
     z[0, 2], z[1, 4:6] = 1e4, 8.0
     z[2, 1:] = -torch.inf
-    terms = row_terms(None, smoothing, "uniform", Bonus(name), 9, z.dtype)
+    options = kernel_options(RowOptions(Bonus(name), label_smoothing=smoothing), 9, z.dtype)
     columns = torch.arange(9.0)
-    wanted = softmax_eager.measure(z.double(), terms, apart=True)
-    found = softmax_eager.measure(z, terms, columns, apart=True)
-    for member, one, other in zip(softmax.Figures._fields, found, wanted):
+    expected = softmax_eager.row_stats(z.double(), options, relative_to_second=True)
+    actual = softmax_eager.row_stats(z, options, columns, relative_to_second=True)
+    for member, one, other in zip(softmax.RowStats._fields, actual, expected):
         torch.testing.assert_close(one, other, check_dtype=False, rtol=1e-5, atol=1e-6, msg=member)
 
 

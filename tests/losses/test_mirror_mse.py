@@ -21,8 +21,8 @@ def test_equals_the_formula(activation, shape):
     for reduction, expected in {"none": printed, "mean": printed.mean(), "sum": printed.sum()}.items():
         actual = mirror_mse_loss(z, target, reduction, activation=activation)
         torch.testing.assert_close(actual, expected)
-        upstream = torch.rand_like(expected)
-        gradients = [torch.autograd.grad(x, z, upstream, retain_graph=True)[0] for x in (actual, expected)]
+        grad_output = torch.rand_like(expected)
+        gradients = [torch.autograd.grad(x, z, grad_output, retain_graph=True)[0] for x in (actual, expected)]
         torch.testing.assert_close(*gradients)
 
 
@@ -97,23 +97,24 @@ def test_module_is_the_function():
 def test_ignored_rows_and_weights_as_torch_averages_them(activation, ignore_index, weight):
     z = torch.randn(2, 4, 3, dtype=torch.float64)
     target = torch.tensor([[0, ignore_index, 1], [3, 0, ignore_index]])
-    kept = target != ignore_index
-    z.movedim(1, -1)[~kept] = float("nan")
+    valid = target != ignore_index
+    z.movedim(1, -1)[~valid] = float("nan")
     z.requires_grad_()
     options = {"activation": activation, "ignore_index": ignore_index, "weight": weight}
     losses = mirror_mse_loss(z, target, "none", **options).movedim(1, -1)
-    assert torch.equal(losses[~kept], torch.zeros(2, 4, dtype=torch.float64))
+    assert torch.equal(losses[~valid], torch.zeros(2, 4, dtype=torch.float64))
 
     factor = torch.ones(4) if weight is None else weight
-    rows = mirror_mse_loss(z.movedim(1, -1)[kept], target[kept], "none", activation=activation)
-    rows = rows * factor.double()[target[kept]].unsqueeze(1)
-    torch.testing.assert_close(losses[kept], rows)
+    rows = mirror_mse_loss(z.movedim(1, -1)[valid], target[valid], "none", activation=activation)
+    rows = rows * factor.double()[target[valid]].unsqueeze(1)
+    torch.testing.assert_close(losses[valid], rows)
     mean = mirror_mse_loss(z, target, "mean", **options)
     # A softmax's rows of 1/4, whose cross-entropy is log 4 each: torch's mean shows what it divides by.
-    even = F.cross_entropy(torch.zeros(4, 4), target[kept], factor, reduction="sum") / torch.tensor(4.0).log()
+    even = F.cross_entropy(torch.zeros(4, 4), target[valid], factor, reduction="sum")
+    even = even / torch.tensor(4.0).log()
     torch.testing.assert_close(mean, rows.sum() / (4 * even.double()), rtol=1e-6, atol=1e-7)
     (gradient,) = torch.autograd.grad(mean, z)
-    assert torch.equal(gradient.movedim(1, -1)[~kept], torch.zeros(2, 4, dtype=torch.float64))
+    assert torch.equal(gradient.movedim(1, -1)[~valid], torch.zeros(2, 4, dtype=torch.float64))
     assert gradient.isfinite().all()
 
 

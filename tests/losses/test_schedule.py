@@ -29,8 +29,8 @@ def test_curves(shape):
     for update in (0, 5, 9, 10):
         assert bonus_factor(update, 10, 8, shape) == 0
     for update in range(10, 19):
-        wanted = float(CURVES[shape](mpmath.mpf(update - 10) / 8))
-        assert bonus_factor(update, 10, 8, shape) == pytest.approx(wanted, rel=1e-14)
+        expected = float(CURVES[shape](mpmath.mpf(update - 10) / 8))
+        assert bonus_factor(update, 10, 8, shape) == pytest.approx(expected, rel=1e-14)
     assert bonus_factor(18, 10, 8, shape) == bonus_factor(19, 10, 8, shape) == 1
     assert [bonus_factor(update, 10, 0, shape) for update in (9, 10)] == [0, 1]
     assert bonus_factor(0, shape=shape) == 1
@@ -65,8 +65,8 @@ def test_weight_follows_the_schedule(options):
         for update in range(7):
             factor = bonus_factor(update, 1, 4, "cosine")
             assert schedule.get_last_factor() == factor
-            wanted, *_ = cases(bonus_weight=0.8 * factor, **options)[number]
-            for ours, theirs in zip(loss_and_gradients(loss, *data), loss_and_gradients(wanted, *data)):
+            expected, *_ = cases(bonus_weight=0.8 * factor, **options)[number]
+            for ours, theirs in zip(loss_and_gradients(loss, *data), loss_and_gradients(expected, *data)):
                 assert torch.equal(ours, theirs)
             schedule.step()
 
@@ -153,7 +153,7 @@ def train(loss_function, loss, schedule, z, target, updates):
     return ours, exact
 
 
-def test_a_warm_up_is_compiled_twice(no_way_back):
+def test_a_warm_up_is_compiled_twice(no_fallback):
     loss = EncouragingLoss(label_smoothing=0.1, log_end=0.5)
     schedule = BonusSchedule(loss, delay=2, warmup=200)
     counters.clear()

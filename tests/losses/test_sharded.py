@@ -33,14 +33,14 @@ def equals_one_tensor(mesh):
         options = {"weight": weight, "label_smoothing": 0.1}
         for reduction in REDUCTIONS:
             whole = z.clone().requires_grad_()
-            wanted = encouraging_loss(whole, target, reduction=reduction, **options)
-            upstream = torch.rand_like(wanted)
-            wanted.backward(upstream)
+            expected = encouraging_loss(whole, target, reduction=reduction, **options)
+            grad_output = torch.rand_like(expected)
+            expected.backward(grad_output)
             placed = MEMBERS.distribute_tensor(z, mesh, [place]).requires_grad_()
             other = MEMBERS.distribute_tensor(target, mesh, [at]) if reduction != "sum" else target
-            found = encouraging_loss(placed, other, reduction=reduction, **options)
-            torch.testing.assert_close(found.full_tensor(), wanted)
-            (found.full_tensor() * upstream).sum().backward()
+            actual = encouraging_loss(placed, other, reduction=reduction, **options)
+            torch.testing.assert_close(actual.full_tensor(), expected)
+            (actual.full_tensor() * grad_output).sum().backward()
             assert placed.grad.placements == (place,)
             torch.testing.assert_close(placed.grad.full_tensor(), whole.grad)
 

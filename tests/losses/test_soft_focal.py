@@ -35,14 +35,14 @@ def test_equals_fifty_digits(halt, dtype, tolerance):
     logits, soft = (-200.0, -3.0, 0.25, 2.5, 200.0), (0.0, 0.125, 0.5, 1.0)
     x, t = (torch.tensor(column, dtype=dtype) for column in zip(*itertools.product(logits, soft)))
     for alpha, gamma, phi in itertools.product((-1.0, 0.25), (0.0, 0.5, 2.0), (0.3, 0.5, 1.0)):
-        found = sigmoid_halted_focal_loss(x, t, alpha, gamma, halt=halt, halt_threshold=phi)
-        wanted = [
+        actual = sigmoid_halted_focal_loss(x, t, alpha, gamma, halt=halt, halt_threshold=phi)
+        expected = [
             share * halted_focal(logit, 1, alpha, gamma, halt, phi)
             + (1 - share) * halted_focal(logit, 0, alpha, gamma, halt, phi)
             for logit, share in zip(x.tolist(), t.tolist())
         ]
-        wanted = torch.tensor(wanted, dtype=torch.float64)
-        torch.testing.assert_close(found.double(), wanted, rtol=tolerance, atol=tolerance)
+        expected = torch.tensor(expected, dtype=torch.float64)
+        torch.testing.assert_close(actual.double(), expected, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("halt", HALTS)
@@ -53,11 +53,11 @@ def test_gradients_are_those_of_the_definition(halt, gamma, phi):
     x = (3 * torch.randn(60, generator=generator, dtype=torch.float64)).requires_grad_()
     t, grad_output = torch.rand(2, 60, generator=generator, dtype=torch.float64)
     for alpha in (-1.0, 0.25):
-        found = sigmoid_halted_focal_loss(x, t, alpha, gamma, halt=halt, halt_threshold=phi)
-        wanted = by_hand(x, t, alpha, gamma, halt, phi)
-        torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7)  # a float32 logarithm by hand
+        actual = sigmoid_halted_focal_loss(x, t, alpha, gamma, halt=halt, halt_threshold=phi)
+        expected = by_hand(x, t, alpha, gamma, halt, phi)
+        torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-7)  # a float32 logarithm by hand
         torch.testing.assert_close(
-            *(torch.autograd.grad(loss, x, grad_output, retain_graph=True) for loss in (found, wanted))
+            *(torch.autograd.grad(loss, x, grad_output, retain_graph=True) for loss in (actual, expected))
         )
 
 
@@ -82,13 +82,13 @@ def test_agrees_with_torch_where_the_definitions_meet():
     ops = pytest.importorskip("torchvision.ops")
     x, t = 3 * torch.randn(50), torch.rand(50)
     for alpha in (-1, 0.5):  # without focus: cross-entropy of the mixture
-        found = sigmoid_halted_focal_loss(x, t, alpha, 0.0, halt_threshold=1.0)
-        torch.testing.assert_close(found, ops.sigmoid_focal_loss(x, t, alpha, 0.0))
+        actual = sigmoid_halted_focal_loss(x, t, alpha, 0.0, halt_threshold=1.0)
+        torch.testing.assert_close(actual, ops.sigmoid_focal_loss(x, t, alpha, 0.0))
         bce = F.binary_cross_entropy_with_logits(x, t, reduction="none")
-        torch.testing.assert_close(found, bce * (0.5 if alpha > 0 else 1))
+        torch.testing.assert_close(actual, bce * (0.5 if alpha > 0 else 1))
     labels = (t > 0.5).float()
-    found = sigmoid_halted_focal_loss(x, labels, 0.25, 2.0, halt_threshold=1.0)
-    torch.testing.assert_close(found, ops.sigmoid_focal_loss(x, labels, 0.25, 2.0))
+    actual = sigmoid_halted_focal_loss(x, labels, 0.25, 2.0, halt_threshold=1.0)
+    torch.testing.assert_close(actual, ops.sigmoid_focal_loss(x, labels, 0.25, 2.0))
     half = torch.full_like(x, 0.5)  # there p_t is 1/2 for every p, and focal loss nothing but scaled
     theirs = ops.sigmoid_focal_loss(x, half, -1, 2.0)
     torch.testing.assert_close(theirs, F.binary_cross_entropy_with_logits(x, half, reduction="none") / 4)
@@ -100,10 +100,10 @@ def test_varifocal_loss_is_made_of_it():
     t[::2] = 0
     p = x.sigmoid()
     factor = torch.where(t > 0, t, 0.75 * p**2)  # as its authors write it: alpha 0.75, gamma 2
-    wanted = factor * F.binary_cross_entropy_with_logits(x, t, reduction="none")
+    expected = factor * F.binary_cross_entropy_with_logits(x, t, reduction="none")
     objects = t * sigmoid_halted_focal_loss(x, t, -1, 0.0, halt_threshold=1.0)
     background = sigmoid_halted_focal_loss(x, t, 0.25, 2.0, halt_threshold=1.0)
-    torch.testing.assert_close(torch.where(t > 0, objects, background), wanted)
+    torch.testing.assert_close(torch.where(t > 0, objects, background), expected)
 
 
 def test_targets_have_a_gradient():
@@ -161,5 +161,5 @@ def test_class_indices_of_any_integer_dtype(classes, dtype):
     if dtype in NARROW[:3]:
         labels[2] = -1
     x = torch.randn(4, classes)
-    found = sigmoid_halted_focal_loss(x, labels.to(dtype), reduction="mean")
-    torch.testing.assert_close(found, sigmoid_halted_focal_loss(x, labels, reduction="mean"))
+    actual = sigmoid_halted_focal_loss(x, labels.to(dtype), reduction="mean")
+    torch.testing.assert_close(actual, sigmoid_halted_focal_loss(x, labels, reduction="mean"))

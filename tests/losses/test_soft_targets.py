@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from el_plugins.losses import EncouragingLoss, encouraging_loss
-from el_plugins.losses.kernels import backends, use
+from el_plugins.losses.kernels import chunks, use
 from tests.losses.encouraging_cases import BONUS_OPTIONS, HARD_LOGITS, oracle_options
 from tests.losses.oracle import row
 
@@ -33,8 +33,8 @@ def test_without_bonus_it_is_cross_entropy(shape, reduction, label_smoothing, we
     actual = encouraging_loss(z, q, bonus="none", **options)
     expected = F.cross_entropy(z, q, **options)
     torch.testing.assert_close(actual, expected)
-    upstream = torch.rand_like(expected)
-    gradients = [torch.autograd.grad(loss, (z, q), upstream) for loss in (actual, expected)]
+    grad_output = torch.rand_like(expected)
+    gradients = [torch.autograd.grad(loss, (z, q), grad_output) for loss in (actual, expected)]
     torch.testing.assert_close(*gradients)
 
 
@@ -151,13 +151,13 @@ def test_under_vmap():
     torch.testing.assert_close(mapped, torch.stack([encouraging_loss(*pair) for pair in zip(z, q)]))
 
 
-@pytest.mark.parametrize("wanted", [(True, False), (False, True)])
-def test_only_the_wanted_gradients_are_made(wanted):
+@pytest.mark.parametrize("needs_grad", [(True, False), (False, True)])
+def test_only_the_needed_gradients_are_computed(needs_grad):
     both = logits_and_probabilities(6, 5)
-    inputs = [x.detach().requires_grad_(needed) for x, needed in zip(both, wanted)]
+    inputs = [x.detach().requires_grad_(needed) for x, needed in zip(both, needs_grad)]
     encouraging_loss(*inputs, label_smoothing=0.1).backward()
     expected = torch.autograd.grad(encouraging_loss(*both, label_smoothing=0.1), both)
-    for x, needed, gradient in zip(inputs, wanted, expected):
+    for x, needed, gradient in zip(inputs, needs_grad, expected):
         assert (x.grad is not None) == needed
         assert x.grad is None or torch.equal(x.grad, gradient)
 
@@ -179,7 +179,7 @@ def test_second_derivatives_are_refused_where_there_are_none():
 
 @pytest.mark.parametrize("options", BONUS_OPTIONS[::3], ids=str)
 def test_chunks_and_large_vocabularies_agree_with_the_formula(options, monkeypatch):
-    monkeypatch.setitem(backends.CHUNKS, "chunks", 100)
+    monkeypatch.setitem(chunks.CHUNK_ELEMENTS, "chunks", 100)
     inputs = logits_and_probabilities(7, 43)
     options = {**options, "label_smoothing": 0.1, "weight": torch.linspace(0.5, 2, 43, dtype=torch.float64)}
     with use("formula"):

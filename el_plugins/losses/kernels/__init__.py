@@ -1,4 +1,4 @@
-"""Fused forms of the losses: gradients in closed form, a chunk at a time, and the choice between them."""
+"""Fused implementations of the losses: closed-form gradients, a chunk at a time, and the choice of one."""
 
 from el_plugins.losses.kernels.backends import use
 

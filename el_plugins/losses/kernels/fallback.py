@@ -1,4 +1,4 @@
-"""Plain operations where a fast form fails: for that call, with a warning, and never for want of memory."""
+"""Plain operations where a fast implementation fails: for that call, with a warning, except out of memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import torch
 
 
 @functools.lru_cache(maxsize=None)
-def guarded(fast: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """``fast``, or where that fails ``function``, which does the same, with a warning for each reason.
+def with_fallback(fast: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """``fast``, or where that fails the equivalent ``function``, with one warning for each reason.
 
-    What cannot be compiled is not tried again for tensors of the same kinds. Running out of memory is an
-    error: ``function`` needs no less.
+    After a failure to compile, ``fast`` is not tried again for tensors of the same kinds. Running out of
+    memory is raised, since ``function`` needs no less.
     """
     uncompilable: set[tuple[Any, ...]] = set()
     reasons: set[str] = set()
@@ -29,8 +29,8 @@ def guarded(fast: Callable[..., Any], function: Callable[..., Any]) -> Callable[
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            result = function(*arguments)  # what fails here too is the caller's
-            if is_of_compiling(error):
+            result = function(*arguments)  # an error here too is the caller's
+            if is_compile_error(error):
                 uncompilable.add(kinds(arguments))
             reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
             if reason not in reasons:
@@ -44,20 +44,20 @@ def guarded(fast: Callable[..., Any], function: Callable[..., Any]) -> Callable[
 
 
 def kinds(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """What compiled code depends on in the tensors among ``arguments``, but for their sizes."""
+    """What compiled code depends on in the tensors among ``arguments``, except for their sizes."""
     tensors = (x for x in arguments if isinstance(x, torch.Tensor))
     return tuple((type(x), x.dtype, x.device.type, x.layout) for x in tensors)
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether ``error`` says that memory ran out: torch's own classes, or the words of its CPU allocator."""
-    words = ("not enough memory", "can't allocate memory", "out of memory")
+    """Whether ``error`` says that memory ran out, by its class or by the messages of CPU and Triton."""
+    messages = ("not enough memory", "can't allocate memory", "out of memory")
     by_class = isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError))
-    return by_class or (isinstance(error, RuntimeError) and any(text in str(error) for text in words))
+    return by_class or (isinstance(error, RuntimeError) and any(text in str(error) for text in messages))
 
 
-def is_of_compiling(error: Exception) -> bool:
-    """Whether ``error`` comes from making code, by torch.compile, Triton or the compiler that they call."""
-    makers = ("torch._dynamo", "torch._inductor", "triton")
-    by_class = any(cls.__module__.startswith(makers) for cls in type(error).__mro__)
+def is_compile_error(error: Exception) -> bool:
+    """Whether ``error`` was raised by torch.compile, Triton or the compiler that they call."""
+    compilers = ("torch._dynamo", "torch._inductor", "triton")
+    by_class = any(cls.__module__.startswith(compilers) for cls in type(error).__mro__)
     return by_class or isinstance(error, subprocess.SubprocessError) or "compiler" in str(error).lower()

@@ -1,4 +1,4 @@
-"""Encouraging loss straight from hidden states: the logits of some rows at a time, never all of them."""
+"""Encouraging loss directly from hidden states: the logits exist for a chunk of rows at a time."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from el_plugins.losses.kernels import softmax
-from el_plugins.losses.kernels.softmax_function import find_losses, write_gradient
+from el_plugins.losses.kernels.softmax_chunked import compute_losses, write_gradient
 from el_plugins.losses.kernels.transforms import Gradient, Kernel, refuse_batched, refuse_second_order
 
 ELEMENTS = 2**22  # logits at a time: 16 MiB in fp32
 
 
 def rows_at_a_time(count: int, classes: int) -> int:
-    """How many rows' logits exist at once: some 4 million logits, more rows where that would be few.
+    """How many rows' logits exist at once: those of some 4 million logits, or more where they are few.
 
-    At least 128 rows, or a sixteenth of all if that is less, since every chunk adds to the whole
-    gradient of the matrix, which few rows would not pay for.
+    At least 128 rows, or a sixteenth of all if that is less: every chunk adds to the whole gradient of
+    the matrix, which is too expensive for a few rows.
     """
     return max(ELEMENTS // max(classes, 1), min(128, count // 16), 1)
 
 
 class LinearLoss(torch.autograd.Function):
-    """Sum of the losses of all rows of ``input @ matrix.T + bias``, whose gradients forward makes.
+    """Sum of the losses of all rows of ``input @ matrix.T + bias``; forward computes the gradients.
 
-    Every row's upstream gradient is the same number, by which backward scales the gradients where they stand,
-    once. Not for torch.func, whose transforms see the outputs alone.
+    All rows have the same ``grad_output``, by which backward scales the gradients in place, once. Not for
+    torch.func, whose transforms see only the outputs.
     """
 
     @staticmethod
@@ -40,39 +40,41 @@ class LinearLoss(torch.autograd.Function):
         matrix: Tensor,
         bias: Tensor | None,
         target: Tensor,
-        kept: Tensor,
-        terms: softmax.Terms,
+        valid: Tensor,
+        options: softmax.KernelOptions,
         path: str,
     ) -> tuple[Tensor, Tensor]:
         """The sum, and log p of the targets (N) without a gradient; arguments of :class:`LinearRowLosses`."""
-        wanted = [bool(needed) for needed in ctx.needs_input_grad[:3]]
-        target, kept = target.unsqueeze(1), kept.unsqueeze(1)
+        needs_grad = [bool(needed) for needed in ctx.needs_input_grad[:3]]
+        target, valid = target.unsqueeze(1), valid.unsqueeze(1)
         ones = torch.ones_like(target, dtype=torch.promote_types(input.dtype, torch.float32))
-        upstream = ones if any(wanted) else None
-        losses, log_p, gradients = walk(input, matrix, bias, target, kept, terms, path, upstream, wanted)
+        grad_output = ones if any(needs_grad) else None
+        losses, log_p, gradients = chunked_forward_backward(
+            input, matrix, bias, target, valid, options, path, grad_output, needs_grad
+        )
         ctx.gradients, ctx.dtype = gradients, input.dtype
         ctx.mark_non_differentiable(log_p)
         return losses.sum(), log_p
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of input, matrix and bias in their dtypes."""
         refuse_second_order()
-        refuse_batched(upstream)
+        refuse_batched(grad_output)
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:
             raise RuntimeError(
-                "linear_encouraging_loss has handed out its gradients: a second backward through it "
+                "linear_encouraging_loss has already returned its gradients: a second backward through it "
                 "needs reduction='none'"
             )
-        gradients = [None if g is None else g.mul_(upstream).to(ctx.dtype) for g in gradients]
+        gradients = [None if g is None else g.mul_(grad_output).to(ctx.dtype) for g in gradients]
         return (*gradients, None, None, None, None)
 
     jvp = Kernel.jvp
 
 
 class LinearRowLosses(Kernel):
-    """Loss of each row of ``input @ matrix.T + bias``; backward computes the logits again."""
+    """Loss of each row of ``input @ matrix.T + bias``; backward recomputes the logits."""
 
     @staticmethod
     def forward(
@@ -80,8 +82,8 @@ class LinearRowLosses(Kernel):
         matrix: Tensor,
         bias: Tensor | None,
         target: Tensor,
-        kept: Tensor,
-        terms: softmax.Terms,
+        valid: Tensor,
+        options: softmax.KernelOptions,
         path: str,
     ) -> tuple[Tensor, Tensor]:
         """Losses (N), and log p of the targets (N) without a gradient.
@@ -91,29 +93,32 @@ class LinearRowLosses(Kernel):
             matrix: (V, D), in input's dtype.
             bias: (V) or None.
             target: (N), class indices within range.
-            kept: (N), bool; the others give exactly 0.
-            terms: see :class:`~el_plugins.losses.kernels.softmax.Terms`.
+            valid: (N), bool; the other rows give exactly 0.
+            options: see :class:`~el_plugins.losses.kernels.softmax.KernelOptions`.
             path: ``chunks``, ``compiled`` or ``triton``.
         """
-        target, kept = target.unsqueeze(1), kept.unsqueeze(1)
-        losses, log_p, _ = walk(input, matrix, bias, target, kept, terms, path, None, [False] * 3)
+        target, valid = target.unsqueeze(1), valid.unsqueeze(1)
+        losses, log_p, _ = chunked_forward_backward(
+            input, matrix, bias, target, valid, options, path, None, [False] * 3
+        )
         return losses, log_p
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        """Keep what backward needs."""
-        *tensors, terms, path = inputs
-        ctx.save_for_backward(*tensors, terms.weight)  # the weight for autograd to notice a change of it
-        ctx.terms, ctx.path = terms, path
+        """Save what backward needs."""
+        *tensors, options, path = inputs
+        # The weight is saved for autograd to check that it has not changed since.
+        ctx.save_for_backward(*tensors, options.weight)
+        ctx.options, ctx.path = options, path
         ctx.mark_non_differentiable(output[1])
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of input, matrix and bias in their dtypes."""
-        refuse_batched(upstream)
-        wanted = tuple(bool(needed) for needed in ctx.needs_input_grad[:3])
+        refuse_batched(grad_output)
+        needs_grad = tuple(bool(needed) for needed in ctx.needs_input_grad[:3])
         tensors = ctx.saved_tensors[:5]
-        gradients = LinearRowGradients.apply(upstream, *tensors, ctx.terms, ctx.path, wanted)
+        gradients = LinearRowGradients.apply(grad_output, *tensors, ctx.options, ctx.path, needs_grad)
         return (*gradients, None, None, None, None)
 
 
@@ -122,52 +127,55 @@ class LinearRowGradients(Gradient):
 
     @staticmethod
     def forward(
-        upstream: Tensor,
+        grad_output: Tensor,
         input: Tensor,
         matrix: Tensor,
         bias: Tensor | None,
         target: Tensor,
-        kept: Tensor,
-        terms: softmax.Terms,
+        valid: Tensor,
+        options: softmax.KernelOptions,
         path: str,
-        wanted: tuple[bool, ...],
+        needs_grad: tuple[bool, ...],
     ) -> tuple[Tensor | None, ...]:
-        """Gradients of input, matrix and bias, those that are wanted, for ``upstream`` (N)."""
-        target, kept, upstream = (x.unsqueeze(1) for x in (target, kept, upstream))
+        """Gradients of input, matrix and bias, None where not needed, for ``grad_output`` (N)."""
+        target, valid, grad_output = (x.unsqueeze(1) for x in (target, valid, grad_output))
         # The dtypes are those of forward. The meta device has no autocast.
-        with nullcontext() if upstream.is_meta else torch.autocast(upstream.device.type, enabled=False):
-            _, _, gradients = walk(input, matrix, bias, target, kept, terms, path, upstream, wanted)
+        with nullcontext() if grad_output.is_meta else torch.autocast(grad_output.device.type, enabled=False):
+            _, _, gradients = chunked_forward_backward(
+                input, matrix, bias, target, valid, options, path, grad_output, needs_grad
+            )
         return tuple(None if g is None else g.to(input.dtype) for g in gradients)
 
 
-def walk(
+def chunked_forward_backward(
     input: Tensor,
     matrix: Tensor,
     bias: Tensor | None,
     target: Tensor,
-    kept: Tensor,
-    terms: softmax.Terms,
+    valid: Tensor,
+    options: softmax.KernelOptions,
     path: str,
-    upstream: Tensor | None,
-    wanted: Sequence[bool],
+    grad_output: Tensor | None,
+    needs_grad: Sequence[bool],
 ) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-    """Losses (N), log p of the targets (N) and, given ``upstream`` (N, 1), the gradients that are wanted.
+    """Losses (N), log p of the targets (N) and, given ``grad_output`` (N, 1), the gradients that are needed.
 
-    The gradients of matrix and bias stay in the float32 in which they are summed where they are narrower.
+    ``target`` and ``valid`` are (N, 1). The gradients of a narrow matrix and bias are returned in the float32
+    in which they are summed.
     """
     wide = torch.promote_types(input.dtype, torch.float32)
-    d_input = torch.empty_like(input) if wanted[0] else None
-    d_matrix = torch.zeros_like(matrix, dtype=wide) if wanted[1] else None
-    d_bias = None if bias is None or not wanted[2] else torch.zeros_like(bias, dtype=wide)
+    d_input = torch.empty_like(input) if needs_grad[0] else None
+    d_matrix = torch.zeros_like(matrix, dtype=wide) if needs_grad[1] else None
+    d_bias = None if bias is None or not needs_grad[2] else torch.zeros_like(bias, dtype=wide)
     losses, all_log_p = (torch.empty_like(target, dtype=wide) for _ in range(2))
     for start in range(0, max(len(input), 1), step := rows_at_a_time(len(input), len(matrix))):
         here = slice(start, start + step)
         logits = F.linear(input[here], matrix, bias)
-        t, k = target[here], kept[here]
-        losses[here], all_log_p[here], state = find_losses(path, logits, t, k, terms)
-        if upstream is None:
+        rows = target[here], valid[here], options
+        losses[here], all_log_p[here], state = compute_losses(path, logits, *rows)
+        if grad_output is None:
             continue
-        write_gradient(path, logits, logits, t, k, terms, state, upstream[here])
+        write_gradient(path, logits, logits, *rows, state, grad_output[here])
         if d_input is not None:
             torch.mm(logits, matrix, out=d_input[here])
         if d_matrix is not None:
@@ -177,5 +185,5 @@ def walk(
                 d_matrix += logits.t() @ input[here]
         if d_bias is not None:
             d_bias += logits.sum(dim=0, dtype=wide)
-        del logits, state  # before the next are made
+        del logits, state  # before the next ones are computed
     return losses.squeeze(1), all_log_p.squeeze(1), [d_input, d_matrix, d_bias]

@@ -1,4 +1,4 @@
-"""Encouraging loss against class probabilities as one autograd node: some rows at a time, both ways."""
+"""Encouraging loss against class probabilities as one autograd node, a chunk of rows at a time."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor
 
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.kernels import softmax
-from el_plugins.losses.kernels.backends import chunk_rows, compiled
-from el_plugins.losses.kernels.softmax_function import with_dynamic_weight
+from el_plugins.losses.kernels.chunks import chunk_rows
+from el_plugins.losses.kernels.compile_cache import compiled, with_dynamic_weight
 from el_plugins.losses.kernels.transforms import Gradient, Kernel, refuse_batched
-from el_plugins.losses.validation import single_precision
+from el_plugins.losses.numerics import single_precision
 
 
 class SoftOptions(NamedTuple):
@@ -25,19 +25,19 @@ class SoftOptions(NamedTuple):
 
 
 class SoftRows(NamedTuple):
-    """What loss and gradients of some rows are made of, (n, V), and (n, 1) for their top class."""
+    """What loss and gradients of some rows are computed from, (n, V), and (n, 1) for their top class."""
 
     is_top: Tensor
     e: Tensor  # exp(z - reference), 0 at the top class
     q: Tensor
-    terms: Tensor  # -log p + w b(p); 0 where an excluded class has no mass
-    gains: Tensor  # 1 - w p b'(p) of the other classes
+    class_losses: Tensor  # -log p + w b(p); 0 where an excluded class has no mass
+    neg_slopes: Tensor  # 1 - w p b'(p) of the other classes
     total: Tensor  # sum of e
     top: softmax.TopClass
     finite: Tensor  # 1, or NaN where the largest logit is not finite
 
 
-def measure(z: Tensor, target: Tensor, options: SoftOptions) -> SoftRows:
+def soft_rows(z: Tensor, target: Tensor, options: SoftOptions) -> SoftRows:
     """:class:`SoftRows` of logits (n, V) and probabilities (n, V)."""
     z = single_precision(z)
     highest, top_class = z.max(dim=1, keepdim=True)
@@ -53,17 +53,18 @@ def measure(z: Tensor, target: Tensor, options: SoftOptions) -> SoftRows:
     p = e * top.scale
     q = options.target_share * target.to(z.dtype) + options.uniform
     q = q if options.weight is None else q * options.weight
-    terms = torch.where(is_top, top.term, options.bonus(log_p, (-p).log1p()) - log_p)
-    # An excluded class has an infinite term, which its q of 0 takes out. Elsewhere a q of 0 has a gradient.
-    terms = terms.masked_fill((q == 0) & (log_p == -torch.inf), 0)
+    class_losses = torch.where(is_top, top.loss, options.bonus(log_p, (-p).log1p()) - log_p)
+    # 0 * inf is NaN: zero the infinite loss of an excluded class explicitly. Elsewhere q = 0 has a gradient.
+    class_losses = class_losses.masked_fill((q == 0) & (log_p == -torch.inf), 0)
     finite = torch.where(highest.isfinite(), 1.0, torch.nan).to(z.dtype)
-    return SoftRows(is_top, e, q, terms, 1 + options.bonus.pull(p, 1 - p), total, top, finite)
+    neg_slopes = 1 + options.bonus.bonus_grad(p, 1 - p)
+    return SoftRows(is_top, e, q, class_losses, neg_slopes, total, top, finite)
 
 
 def losses(z: Tensor, target: Tensor, options: SoftOptions) -> Tensor:
     """Loss of each row, (n)."""
-    row = measure(z, target, options)
-    return ((row.q * row.terms).sum(dim=1, keepdim=True) * row.finite).squeeze(1)
+    row = soft_rows(z, target, options)
+    return ((row.q * row.class_losses).sum(dim=1, keepdim=True) * row.finite).squeeze(1)
 
 
 def write_gradients(
@@ -74,41 +75,42 @@ def write_gradients(
     options: SoftOptions,
     grad_output: Tensor,
 ) -> None:
-    """Write the gradients of the rows times ``grad_output`` (n, 1) into the (n, V) that are wanted.
+    """Write the gradients of the rows times ``grad_output`` (n, 1) into those (n, V) that are not None.
 
-    With the gains g of the classes it is ``p_j sum_i(q_i g_i) - q_j g_j`` by the logits, the terms by q.
+    With the negative slopes g of the classes it is ``p_j sum_i(q_i g_i) - q_j g_j`` by the logits, and the
+    class losses by q.
     """
-    row = measure(z, target, options)
+    row = soft_rows(z, target, options)
     factor = grad_output * row.finite
     if d_logits is not None:
         top = row.top
-        others = (row.q * row.gains).masked_fill(row.is_top, 0)
+        others = (row.q * row.neg_slopes).masked_fill(row.is_top, 0)
         q_top = row.q.masked_fill(~row.is_top, 0).sum(dim=1, keepdim=True)
-        rest = others.sum(dim=1, keepdim=True)
-        at_top = top.p * rest - q_top * row.total * top.gain
-        by_e = top.scale * rest + q_top * top.gain
-        d_logits.copy_(torch.where(row.is_top, at_top, row.e * by_e - others) * factor)
+        other_slopes = others.sum(dim=1, keepdim=True)
+        grad_top = top.p * other_slopes - q_top * row.total * top.scaled_neg_slope
+        grad_per_e = top.scale * other_slopes + q_top * top.scaled_neg_slope
+        d_logits.copy_(torch.where(row.is_top, grad_top, row.e * grad_per_e - others) * factor)
     if d_target is not None:
-        by_q = row.terms if options.weight is None else row.terms * options.weight
+        by_q = row.class_losses if options.weight is None else row.class_losses * options.weight
         d_target.copy_(by_q * (factor * options.target_share))
 
 
 class SoftLosses(Kernel):
-    """Loss of each row of (N, V) logits against (N, V) probabilities, which alone it keeps."""
+    """Loss of each row of (N, V) logits against (N, V) probabilities; saves only these two."""
 
     @staticmethod
     def forward(logits: Tensor, target: Tensor, options: SoftOptions, path: str) -> Tensor:
         """Losses (N), float32 or float64, of logits and probabilities of any floating dtype."""
         logits, target = logits.detach(), target.detach()
         function, options = prepared(losses, options, path, logits)
-        found = logits.new_empty(len(logits), dtype=torch.promote_types(logits.dtype, torch.float32))
+        all_losses = logits.new_empty(len(logits), dtype=torch.promote_types(logits.dtype, torch.float32))
         for chunk in chunk_rows(logits, path):
-            found[chunk] = function(logits[chunk], target[chunk], options)
-        return found
+            all_losses[chunk] = function(logits[chunk], target[chunk], options)
+        return all_losses
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep the inputs."""
+        """Save the inputs."""
         logits, target, options, path = inputs
         ctx.save_for_backward(logits, target, options.weight)
         ctx.options, ctx.path = options, path
@@ -118,8 +120,8 @@ class SoftLosses(Kernel):
         """The gradients of logits and probabilities in their dtypes."""
         refuse_batched(grad_output)
         logits, target, _ = ctx.saved_tensors
-        wanted = tuple(bool(needed) for needed in ctx.needs_input_grad[:2])
-        gradients = SoftGradients.apply(grad_output, logits, target, ctx.options, ctx.path, wanted)
+        needs_grad = tuple(bool(needed) for needed in ctx.needs_input_grad[:2])
+        gradients = SoftGradients.apply(grad_output, logits, target, ctx.options, ctx.path, needs_grad)
         return (*gradients, None, None)
 
 
@@ -133,20 +135,20 @@ class SoftGradients(Gradient):
         target: Tensor,
         options: SoftOptions,
         path: str,
-        wanted: tuple[bool, bool],
+        needs_grad: tuple[bool, bool],
     ) -> tuple[Tensor | None, ...]:
-        """Gradients of logits and target, (N, V), None where not ``wanted``, for ``grad_output`` (N)."""
+        """Gradients of logits and target, (N, V), None where not needed, for ``grad_output`` (N)."""
         inputs = logits.detach(), target.detach()
         function, options = prepared(write_gradients, options, path, logits)
-        found = [torch.empty_like(x) if needed else None for x, needed in zip(inputs, wanted)]
+        gradients = [torch.empty_like(x) if needed else None for x, needed in zip(inputs, needs_grad)]
         for chunk in chunk_rows(logits, path):
-            outputs = [None if x is None else x[chunk] for x in found]
+            outputs = [None if x is None else x[chunk] for x in gradients]
             function(*outputs, *(x[chunk] for x in inputs), options, grad_output[chunk].unsqueeze(1))
-        return tuple(found)
+        return tuple(gradients)
 
 
 def prepared(function: Any, options: SoftOptions, path: str, like: Tensor) -> tuple[Any, SoftOptions]:
-    """``function`` for ``path``, and ``options`` whose numbers are no constants of compiled code."""
+    """``function`` for ``path``, and ``options`` whose numbers are not constants of compiled code."""
     if path not in ("compiled", "triton"):
         return function, options
     wide = torch.promote_types(like.dtype, torch.float32)

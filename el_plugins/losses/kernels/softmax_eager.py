@@ -1,6 +1,6 @@
-"""The row kernels by torch operations, as they are or through torch.compile: what needs every logit.
+"""What needs every logit of a row, by torch operations as they are or through torch.compile.
 
-The rest, row by row, is :mod:`softmax`' own.
+The mathematics row by row is in :mod:`softmax`.
 """
 
 from __future__ import annotations
@@ -9,27 +9,30 @@ import torch
 from torch import Tensor
 
 from el_plugins.losses.kernels import softmax
-from el_plugins.losses.validation import single_precision
+from el_plugins.losses.numerics import single_precision
 
 
-def measure(
-    z: Tensor, terms: softmax.Terms, columns: Tensor | None = None, apart: bool = False
-) -> softmax.Figures:
-    """The figures of some rows.
+def row_stats(
+    z: Tensor,
+    options: softmax.KernelOptions,
+    columns: Tensor | None = None,
+    relative_to_second: bool = False,
+) -> softmax.RowStats:
+    """The statistics of some rows.
 
     Args:
         z: (n, V) logits, floating; narrow ones are computed in float32.
-        terms: see :class:`softmax.Terms`.
-        columns: 0 to V-1 in the figures' dtype, for a compiler, which makes one pass of what finds the top
-            class by them; plain operations find it faster on their own.
-        apart: refer to the largest logit beside the top one, not to the top one, which takes a pass more
-            and is needed where the two lie so far apart that the exponentials of all others vanish.
+        options: see :class:`softmax.KernelOptions`.
+        columns: 0 to V-1 in the statistics' dtype, for a compiler, which fuses the search for the top class
+            into one pass with them; plain operations are faster without.
+        relative_to_second: take the second largest logit as reference, not the largest. This costs another
+            pass, and is needed where the gap between the two makes all other exponentials vanish.
     """
     z = single_precision(z)
     if columns is None:
         top, top_class = z.max(dim=1, keepdim=True)
         reference = top
-        if apart:
+        if relative_to_second:
             second = z.scatter(1, top_class, -torch.inf).amax(dim=1, keepdim=True)
             reference = torch.where(second == -torch.inf, top, second)
         distance = (z - reference).scatter_(1, top_class, 0)
@@ -41,68 +44,87 @@ def measure(
         is_top = distance == 0
         first = torch.where(is_top, columns, float(z.size(1))).amin(dim=1, keepdim=True)
         top_class = first.clamp(max=z.size(1) - 1).long()  # there is none if the top is not finite
-        tied = is_top.to(z.dtype).sum(dim=1, keepdim=True) - 1  # as large as the top one, left out of e
-        if apart:
+        tied = is_top.to(z.dtype).sum(dim=1, keepdim=True) - 1  # other classes as large, not in e
+        if relative_to_second:
             is_top, tied = columns == first, torch.zeros_like(top)
             second = torch.where(is_top, -torch.inf, z).amax(dim=1, keepdim=True)
             reference = torch.where(second == -torch.inf, top, second)
             distance = torch.where(is_top, 0, z - reference)
         e = torch.where(is_top, 0, distance.exp())
     total = e.sum(dim=1, keepdim=True) + tied
-    values = gains = torch.zeros_like(top)
-    if terms.elsewhere:
-        log_scale, _, _ = softmax.scales(top, reference, total)
-        if terms.are_plain:
+    loss_sum = neg_slope_sum = torch.zeros_like(top)
+    if options.elsewhere:
+        log_scale, _, _ = softmax.log_scales(top, reference, total)
+        if options.has_log_sums:
             scale = log_scale.exp()
             p = e.mul_(scale)
-            rest = 1 - p
+            one_minus_p = 1 - p
             # Probabilities of at most 1/2 that sum to at most 1: the product stays above 1/4.
-            log_rest = rest.prod(dim=1, keepdim=True).log()
-            log_rest = log_rest + torch.where(tied > 0, tied * (-scale).log1p(), 0)
-            pulls = p.div_(rest).sum(dim=1, keepdim=True)
-            pulls = pulls + torch.where(tied > 0, tied * scale / (1 - scale), 0)
-            distances = distance.mul_(softmax.SHARE).sum(dim=1, keepdim=True)
-            values, gains = softmax.plain_sums(distances, log_rest, pulls, z.size(1) - 1, log_scale, terms)
+            log_1mp_sum = one_minus_p.prod(dim=1, keepdim=True).log()
+            log_1mp_sum = log_1mp_sum + torch.where(tied > 0, tied * (-scale).log1p(), 0)
+            odds_sum = p.div_(one_minus_p).sum(dim=1, keepdim=True)
+            odds_sum = odds_sum + torch.where(tied > 0, tied * scale / (1 - scale), 0)
+            distance_sum = distance.mul_(softmax.SUM_SCALE).sum(dim=1, keepdim=True)
+            loss_sum, neg_slope_sum = softmax.log_bonus_sums(
+                distance_sum, log_1mp_sum, odds_sum, z.size(1) - 1, log_scale, options
+            )
         else:
             is_top = torch.arange(z.size(1), device=z.device) == top_class
-            values, gains = sums(distance + log_scale, is_top, terms)
-    return softmax.Figures(top, top_class, reference, total, values, gains)
+            loss_sum, neg_slope_sum = any_bonus_sums(distance + log_scale, is_top, options)
+    return softmax.RowStats(top, top_class, reference, total, loss_sum, neg_slope_sum)
 
 
-def sums(log_p: Tensor, is_top: Tensor, terms: softmax.Terms) -> tuple[Tensor, Tensor]:
-    """Values and gains of :class:`softmax.Figures` for any bonus and weights, of (n, V) log p."""
+def any_bonus_sums(log_p: Tensor, is_top: Tensor, options: softmax.KernelOptions) -> tuple[Tensor, Tensor]:
+    """``loss_sum`` and ``neg_slope_sum`` of :class:`softmax.RowStats` for any bonus and weights.
+
+    Args:
+        log_p: (n, V).
+        is_top: (n, V), bool.
+        options: see :class:`softmax.KernelOptions`.
+    """
     p = log_p.exp().masked_fill(is_top, 0)
-    values, gains = terms.bonus(log_p, (-p).log1p()) - log_p, 1 + terms.bonus.pull(p, 1 - p)
-    values = values * softmax.SHARE
-    if terms.weight is not None:
-        values, gains = values * terms.weight, gains * terms.weight
-    values, gains = (x.masked_fill(is_top, 0).sum(dim=1, keepdim=True) for x in (values, gains))
-    return values, gains
+    class_losses = options.bonus(log_p, (-p).log1p()) - log_p
+    neg_slopes = 1 + options.bonus.bonus_grad(p, 1 - p)
+    class_losses = class_losses * softmax.SUM_SCALE
+    if options.weight is not None:
+        class_losses, neg_slopes = class_losses * options.weight, neg_slopes * options.weight
+    loss_sum, neg_slope_sum = (
+        x.masked_fill(is_top, 0).sum(dim=1, keepdim=True) for x in (class_losses, neg_slopes)
+    )
+    return loss_sum, neg_slope_sum
 
 
-def gradient(
+def gradient_of_others(
     output: Tensor,
     z: Tensor,
-    terms: softmax.Terms,
+    options: softmax.KernelOptions,
     state: softmax.RowState,
-    upstream: Tensor,
-    share: Tensor,
-    blank: Tensor | None = None,
+    grad_output: Tensor,
+    smoothing_grad: Tensor,
+    zero_rows: Tensor | None = None,
 ) -> None:
-    """Write the gradient of the rows' losses times ``upstream``, (n, 1), into ``output``, which may be ``z``.
+    """Write the gradient of all classes but the rows' top classes and targets.
 
-    ``share`` is ``upstream`` times what a smoothed target gives every class; rows that are ``blank``, (n, 1),
-    become 0 whatever they hold. Leaves out the top class and the target, whose gradients are ``at_top *
-    upstream`` and ``at_target * upstream``.
+    Args:
+        output: (n, V), written to; may be ``z``.
+        z: (n, V) logits, floating.
+        options: see :class:`softmax.KernelOptions`.
+        state: of the rows.
+        grad_output: (n, 1).
+        smoothing_grad: (n, 1), ``grad_output`` times q of a class that is not the target.
+        zero_rows: (n, 1), bool: rows whose gradient is 0 whatever they hold.
     """
     e = (single_precision(z) - state.reference).exp_()
-    if not terms.elsewhere:
-        result = e.mul_(state.slope * upstream)
-        output.copy_(result if blank is None else result.masked_fill_(blank, 0))
+    if not options.elsewhere:
+        result = e.mul_(state.grad_per_e * grad_output)
+        output.copy_(result if zero_rows is None else result.masked_fill_(zero_rows, 0))
         return
     p = e * state.scale
-    pulls = p.div_(1 - p).mul_(terms.bonus_below_half) if terms.are_plain else terms.bonus.pull(p, 1 - p)
-    smoothed = (1 + pulls).mul_(share)
-    smoothed = smoothed if terms.weight is None else smoothed * terms.weight
-    result = e.mul_(state.slope * upstream).sub_(smoothed)
-    output.copy_(result if blank is None else result.masked_fill_(blank, 0))
+    if options.has_log_sums:
+        bonus_grad = p.div_(1 - p).mul_(options.log_weight)
+    else:
+        bonus_grad = options.bonus.bonus_grad(p, 1 - p)
+    smoothed = (1 + bonus_grad).mul_(smoothing_grad)
+    smoothed = smoothed if options.weight is None else smoothed * options.weight
+    result = e.mul_(state.grad_per_e * grad_output).sub_(smoothed)
+    output.copy_(result if zero_rows is None else result.masked_fill_(zero_rows, 0))

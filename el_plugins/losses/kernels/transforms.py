@@ -1,4 +1,4 @@
-"""The kernels under torch.func: reverse mode and vmap work, what needs a second derivative is refused."""
+"""The kernels under torch.func: reverse mode and vmap work, forward mode and second derivatives do not."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ ONCE = f"this loss is differentiable once: for second derivatives (create_graph=
 
 
 def is_transformed() -> bool:
-    """Whether a transform of torch.func is at work."""
+    """Whether a transform of torch.func is active."""
     return torch._C._are_functorch_transforms_active()
 
 
 def refuse_second_order() -> None:
-    """Raise RuntimeError where backward is to be differentiated itself."""
+    """Raise RuntimeError where backward itself is to be differentiated."""
     if torch.is_grad_enabled():  # in backward only with create_graph=True
         raise RuntimeError(ONCE)
 
 
-def refuse_batched(upstream: Tensor) -> None:
-    """Raise RuntimeError in autograd's own, older vmap, which knows no autograd functions."""
+def is_legacy_batched(grad_output: Tensor) -> bool:
+    """Whether autograd batches gradients by its older vmap, which does not support autograd functions."""
     is_batched = getattr(torch._C._functorch, "is_legacy_batchedtensor", None)  # torch 2.2 may lack it
-    if is_batched is not None and is_batched(upstream):
+    return is_batched is not None and is_batched(grad_output)
+
+
+def refuse_batched(grad_output: Tensor) -> None:
+    """Raise RuntimeError for a batch of gradients (``is_grads_batched``)."""
+    if is_legacy_batched(grad_output):
         raise RuntimeError(
             "this loss takes one gradient at a time, no is_grads_batched or jacobian(vectorize=True): use "
             f"torch.func.jacrev or vmap, or {USE_THE_FORMULA}"
@@ -34,7 +39,7 @@ def refuse_batched(upstream: Tensor) -> None:
 
 
 class Kernel(torch.autograd.Function):
-    """A function with ``setup_context`` that vmap takes one element of the batch at a time."""
+    """A function with ``setup_context`` that vmap applies to one element of the batch at a time."""
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
@@ -45,25 +50,25 @@ class Kernel(torch.autograd.Function):
 
     @classmethod
     def vmap(cls, info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Any, Any]:
-        """The outputs of each element of the batch, stacked; None where the function gives None."""
+        """The outputs of each element of the batch, stacked; None where the function returns None."""
         leaves, form = tree_flatten(arguments)
         dims, _ = tree_flatten(in_dims)
-        found = []
+        outputs = []
         for number in range(info.batch_size):
             element = [x if dim is None else x.select(dim, number) for x, dim in zip(leaves, dims)]
-            found.append(cls.apply(*tree_unflatten(element, form)))
-        if isinstance(found[0], Tensor):
-            return torch.stack(found), 0
-        stacked = tuple(None if parts[0] is None else torch.stack(parts) for parts in zip(*found))
+            outputs.append(cls.apply(*tree_unflatten(element, form)))
+        if isinstance(outputs[0], Tensor):
+            return torch.stack(outputs), 0
+        stacked = tuple(None if parts[0] is None else torch.stack(parts) for parts in zip(*outputs))
         return stacked, tuple(None if x is None else 0 for x in stacked)
 
 
 class Gradient(Kernel):
-    """The gradient of a kernel, which has none itself."""
+    """The gradient of a kernel, itself not differentiable."""
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing is needed."""
+        """Save nothing."""
 
     @staticmethod
     def backward(ctx: Any, *_: Any) -> Any:

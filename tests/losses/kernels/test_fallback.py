@@ -1,15 +1,15 @@
-"""What fails on a fast path is computed another way, aloud, for that call; memory is not asked for twice."""
+"""What fails on a fast path is computed by plain operations, with a warning; out of memory is raised."""
 
 import warnings
 
 import pytest
 import torch
 
-from el_plugins.losses.kernels import backends, fallback
+from el_plugins.losses.kernels import compile_cache, fallback
 
 
 class Broken:
-    """A fast form that raises what it is told, and counts its calls."""
+    """A fast implementation that raises the given error, if any, and counts its calls."""
 
     def __init__(self, error):
         self.error, self.calls = error, 0
@@ -27,7 +27,7 @@ def plain(x):
 
 def test_a_failure_is_of_one_call_and_is_told_once():
     fast = Broken(ValueError("unsupported tensor"))
-    call = fallback.guarded(fast, plain)
+    call = fallback.with_fallback(fast, plain)
     with pytest.warns(
         RuntimeWarning, match="plain is computed by plain torch operations.*ValueError: unsupp"
     ):
@@ -54,7 +54,7 @@ def test_a_failure_is_of_one_call_and_is_told_once():
 )
 def test_out_of_memory_is_the_callers(error):
     fast = Broken(error)
-    call = fallback.guarded(fast, plain)
+    call = fallback.with_fallback(fast, plain)
     for _ in range(2):
         with pytest.raises(type(error)):
             call(torch.ones(1))
@@ -80,7 +80,7 @@ def no_compiler():
 
 def test_what_cannot_be_compiled_is_tried_once_for_each_kind_of_tensor(no_compiler):
     fast = Broken(no_compiler)
-    call = fallback.guarded(fast, plain)
+    call = fallback.with_fallback(fast, plain)
     with pytest.warns(RuntimeWarning, match="plain is computed by plain torch operations"):
         call(torch.ones(1))
     for size in (1, 5):
@@ -92,6 +92,6 @@ def test_what_cannot_be_compiled_is_tried_once_for_each_kind_of_tensor(no_compil
 
 def test_compiled_code_falls_back(monkeypatch, no_compiler):
     monkeypatch.setattr(torch, "compile", lambda function, dynamic: Broken(no_compiler))
-    call = backends.compiled(lambda x: x + 1)
+    call = compile_cache.compiled(lambda x: x + 1)
     with pytest.warns(RuntimeWarning, match="by plain torch operations"):
         assert call(torch.ones(1)).item() == 2

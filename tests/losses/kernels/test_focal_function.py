@@ -1,4 +1,4 @@
-"""The autograd node of halted focal loss: what it keeps, and what can be done with it."""
+"""The autograd node of halted focal loss: what it saves, and which derivatives it supports."""
 
 import pytest
 import torch
@@ -67,20 +67,20 @@ def test_backward_makes_one_gradient(chunks):
     assert made.largest == x.numel()
 
 
-def test_what_is_kept_goes_through_the_hooks_of_saved_tensors(chunks, targets):
-    kept = []
+def test_what_is_saved_goes_through_the_hooks_of_saved_tensors(chunks, targets):
+    saved = []
     x = logits().requires_grad_()
 
     def pack(tensor):
-        kept.append(tensor.shape)
+        saved.append(tensor.shape)
         return tensor.clone()
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = sigmoid_halted_focal_loss(x, targets, reduction="sum")
-    assert sorted(kept) == sorted([x.shape, targets.shape])
+    assert sorted(saved) == sorted([x.shape, targets.shape])
     with use("formula"):
-        wanted = sigmoid_halted_focal_loss(x, targets, reduction="sum")
-    torch.testing.assert_close(torch.autograd.grad(loss, x), torch.autograd.grad(wanted, x))
+        expected = sigmoid_halted_focal_loss(x, targets, reduction="sum")
+    torch.testing.assert_close(torch.autograd.grad(loss, x), torch.autograd.grad(expected, x))
 
 
 @pytest.mark.parametrize("reduction", ["none", "sum"])
@@ -131,22 +131,22 @@ def test_transforms_of_torch_func_are_those_of_the_formula(transform, targets, r
         "vmap grad": vmap(grad(total)),
         "grad vmap": grad(lambda x, t: vmap(loss)(x, t).sum()),
     }[transform]
-    found = {}
+    actual = {}
     for path in ("formula", "chunks"):
         with use(path):
-            found[path] = of(logits(), targets)
-    torch.testing.assert_close(found["chunks"], found["formula"])
+            actual[path] = of(logits(), targets)
+    torch.testing.assert_close(actual["chunks"], actual["formula"])
 
 
 def test_vmap_over_another_dimension_and_over_one_argument(chunks, targets):
     x = torch.stack([logits(), 2 * logits()], dim=2)
     for reduction in ("none", "sum"):
-        found = torch.func.vmap(
+        actual = torch.func.vmap(
             lambda x, reduction=reduction: sigmoid_halted_focal_loss(x, targets, reduction=reduction),
             in_dims=2,
         )(x)
         each = [sigmoid_halted_focal_loss(part, targets, reduction=reduction) for part in x.unbind(2)]
-        torch.testing.assert_close(found, torch.stack(each))
+        torch.testing.assert_close(actual, torch.stack(each))
 
 
 @pytest.mark.parametrize("reduction", ["none", "sum"])
@@ -155,10 +155,10 @@ def test_forward_mode(chunks, targets, reduction):
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(x, tangent)
         loss = sigmoid_halted_focal_loss(dual, targets, reduction=reduction)
-        found = torch.autograd.forward_ad.unpack_dual(loss).tangent
+        actual = torch.autograd.forward_ad.unpack_dual(loss).tangent
     leaf = x.float().requires_grad_()
-    (wanted,) = torch.autograd.grad(sigmoid_halted_focal_loss(leaf, targets, reduction="sum"), leaf)
-    torch.testing.assert_close(found, wanted if reduction == "none" else wanted.sum())
+    (expected,) = torch.autograd.grad(sigmoid_halted_focal_loss(leaf, targets, reduction="sum"), leaf)
+    torch.testing.assert_close(actual, expected if reduction == "none" else expected.sum())
 
 
 @pytest.mark.parametrize("both", [False, True])
@@ -180,15 +180,15 @@ def test_forward_mode_by_the_targets_is_the_formulas(both):
         torch.testing.assert_close(jvp(), t * (yes - no) + (slope * logits() if both else 0))
 
 
-@pytest.mark.skipif(not hasattr(torch._C._functorch, "is_legacy_batchedtensor"), reason="not told apart")
+@pytest.mark.skipif(not hasattr(torch._C._functorch, "is_legacy_batchedtensor"), reason="not distinguishable")
 @pytest.mark.parametrize("reduction", ["none", "sum"])
 def test_batches_of_gradients(chunks, targets, reduction):
     x = logits().requires_grad_()
     loss = sigmoid_halted_focal_loss(x, targets, reduction=reduction)
     batch = torch.rand(3, *loss.shape, dtype=loss.dtype)
-    (found,) = torch.autograd.grad(loss, x, batch, is_grads_batched=True, retain_graph=True)
+    (actual,) = torch.autograd.grad(loss, x, batch, is_grads_batched=True, retain_graph=True)
     each = [torch.autograd.grad(loss, x, one, retain_graph=True)[0] for one in batch]
-    torch.testing.assert_close(found, torch.stack(each))
+    torch.testing.assert_close(actual, torch.stack(each))
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2.5e-7), (torch.float64, 5e-16)])

@@ -42,10 +42,10 @@ def form(request):
 
 def assert_as_the_formula(transform, loss, x):
     with use("formula"):
-        wanted = transform(loss)(x)
+        expected = transform(loss)(x)
     for path in ("auto", "chunks"):
         with use(path):
-            torch.testing.assert_close(transform(loss)(x), wanted)
+            torch.testing.assert_close(transform(loss)(x), expected)
 
 
 @pytest.mark.parametrize("options", SETTINGS, ids=str)
@@ -72,27 +72,27 @@ def test_vmap_and_gradients_of_each_sample(options):
         return linear_encouraging_loss(h, matrix, t, **options)
 
     with use("chunks"):
-        found = torch.func.vmap(of_logits, (1, 0))(z.transpose(0, 1), target)
+        actual = torch.func.vmap(of_logits, (1, 0))(z.transpose(0, 1), target)
         each = torch.func.vmap(torch.func.grad(of_logits))(z, target)
         layers = torch.func.vmap(torch.func.grad(of_layer), (None, 0, 0))(matrix, hidden, target)
     with use("formula"):
         for number, (rows, t) in enumerate(zip(z, target)):
             leaf = rows.clone().requires_grad_()
             loss = of_logits(leaf, t)
-            torch.testing.assert_close(found[number], loss)
+            torch.testing.assert_close(actual[number], loss)
             torch.testing.assert_close(each[number], torch.autograd.grad(loss, leaf)[0])
             loss = of_logits(F.linear(hidden[number], matrix), t)
             torch.testing.assert_close(layers[number], torch.autograd.grad(loss, matrix)[0])
 
 
-def test_in_place_is_left_aside_under_a_transform():
+def test_in_place_is_ignored_under_a_transform():
     z = logits()
     before = z.clone()
     with use("chunks"):
         gradient = torch.func.grad(lambda z: encouraging_loss(z * 1, TARGET, inplace=True))(z)
-        wanted = torch.func.grad(lambda z: encouraging_loss(z, TARGET))(z)
+        expected = torch.func.grad(lambda z: encouraging_loss(z, TARGET))(z)
     assert torch.equal(z, before)
-    torch.testing.assert_close(gradient, wanted)
+    torch.testing.assert_close(gradient, expected)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "none"])
@@ -126,7 +126,7 @@ def test_forward_mode_is_refused(form, reduction):
                 function(dual)
 
 
-@pytest.mark.skipif(not hasattr(torch._C._functorch, "is_legacy_batchedtensor"), reason="not told apart")
+@pytest.mark.skipif(not hasattr(torch._C._functorch, "is_legacy_batchedtensor"), reason="not distinguishable")
 @pytest.mark.parametrize("reduction", ["sum", "none"])
 def test_batches_of_gradients_are_refused(form, reduction):
     function, x = form(reduction)

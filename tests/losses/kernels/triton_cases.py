@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from el_plugins.losses import encouraging_loss
-from el_plugins.losses.kernels import softmax_triton, use
-from tests.losses.kernels.test_backends import assert_no_worse, results
+from el_plugins.losses.kernels import softmax_chunked, softmax_triton, use
+from tests.losses.kernels.comparisons import assert_no_worse, results
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 OPTIONS = [
@@ -22,11 +22,9 @@ OPTIONS = [
 
 
 @pytest.fixture(autouse=True)
-def no_way_back(monkeypatch):
-    """Kernels that fail must not pass unseen by the plain operations."""
-    from el_plugins.losses.kernels import softmax_function
-
-    monkeypatch.setattr(softmax_function, "guarded", lambda fast, slow: fast)
+def no_fallback(monkeypatch):
+    """Raise what fails in a kernel, which would otherwise be computed by plain operations."""
+    monkeypatch.setattr(softmax_chunked, "with_fallback", lambda fast, slow: fast)
 
 
 def case(count, classes, dtype=torch.float32):
@@ -51,17 +49,17 @@ def test_equals_the_formula(options, classes):
 
 
 @pytest.mark.parametrize("options", OPTIONS[:6:3], ids=str)
-def test_upstream_layout_and_ties(options):
+def test_grad_output_layout_and_ties(options):
     z, target = case(12, 40)
     z[3] = 1.0
     z[4, ::2] = -torch.inf
     target[4] = 1
-    upstream = torch.randn(6).to(DEVICE)
+    grad_output = torch.randn(6).to(DEVICE)
     options = {**options, "label_smoothing": 0.0} if options.get("label_smoothing") else options
     for rows in (z[::2], z[:6], z.t().contiguous().t()[:6]):
-        exact = results(rows.double(), target[:6] | 1, upstream=upstream, **options)
-        found = results(rows, target[:6] | 1, "triton", upstream, **options)
-        torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-5)
+        exact = results(rows.double(), target[:6] | 1, grad_output=grad_output, **options)
+        actual = results(rows, target[:6] | 1, "triton", grad_output, **options)
+        torch.testing.assert_close(actual, exact, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -79,11 +77,11 @@ def test_non_finite_logits_stay_so(value, options):
 def test_in_place():
     z, target = case(5, 30)
     leaf = z.requires_grad_()
-    wanted = results(z, target)[1]
+    expected = results(z, target)[1]
     logits = leaf * 1
     with use("triton"):
         encouraging_loss(logits, target, reduction="sum", inplace=True).backward()
-    torch.testing.assert_close(leaf.grad.double(), wanted, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(leaf.grad.double(), expected, rtol=1e-5, atol=1e-6)
     assert torch.equal(logits.detach(), leaf.grad)
 
 
@@ -91,15 +89,15 @@ def test_in_place():
 def test_narrow_dtypes(dtype):
     z, target = case(6, 100, dtype)
     exact = results(z.double(), target, log_end=0.5)
-    found = results(z, target, "triton", log_end=0.5)
-    torch.testing.assert_close(found[0], exact[0], rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(found[1], exact[1], rtol=1e-2, atol=1e-6)
+    actual = results(z, target, "triton", log_end=0.5)
+    torch.testing.assert_close(actual[0], exact[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(actual[1], exact[1], rtol=1e-2, atol=1e-6)
 
 
-def test_what_the_kernels_do_not_know_goes_the_plain_way():
+def test_what_the_kernels_do_not_support_is_computed_by_plain_operations():
     z, target = case(6, 9)
     weight = torch.rand(9).to(DEVICE)
     for options in ({"bonus": "cosine", "label_smoothing": 0.1}, {"weight": weight, "label_smoothing": 0.1}):
-        wanted = results(z.double(), target, **options)
-        torch.testing.assert_close(results(z, target, "triton", **options), wanted, rtol=1e-5, atol=1e-5)
+        expected = results(z.double(), target, **options)
+        torch.testing.assert_close(results(z, target, "triton", **options), expected, rtol=1e-5, atol=1e-5)
     assert softmax_triton.BLOCK

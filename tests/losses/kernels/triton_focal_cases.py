@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from el_plugins.losses import sigmoid_halted_focal_loss
-from el_plugins.losses.kernels import backends, focal_function, focal_triton, use
+from el_plugins.losses.kernels import fallback, focal_function, focal_triton, use
+from el_plugins.losses.kernels.focal import FocalSettings
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 HALTS = ("foreground", "both", "authors")
@@ -12,14 +13,14 @@ HALTS = ("foreground", "both", "authors")
 
 @pytest.fixture(autouse=True)
 def kernel_calls(monkeypatch):
-    """What is asked of the kernel, which must not fail unseen by the plain operations."""
+    """The kernels called, which raise instead of falling back to plain operations."""
     calls = []
 
-    def unguarded(fast, slow):
+    def without_fallback(fast, slow):
         calls.append(fast)
         return fast
 
-    monkeypatch.setattr(focal_function, "guarded", unguarded)
+    monkeypatch.setattr(focal_function, "with_fallback", without_fallback)
     return calls
 
 
@@ -31,12 +32,12 @@ def case(count, classes, dtype=torch.float32, scale=5.0):
     return x.to(DEVICE, dtype), label.to(DEVICE)
 
 
-def results(x, label, path, upstream=None, reduction="none", **options):
+def results(x, label, path, grad_output=None, reduction="none", **options):
     """Loss and gradient in float64."""
     leaf = x.detach().requires_grad_()
     with use(path):
         loss = sigmoid_halted_focal_loss(leaf, label, reduction=reduction, **options)
-    loss.backward(torch.ones_like(loss) if upstream is None else upstream.to(loss.dtype))
+    loss.backward(torch.ones_like(loss) if grad_output is None else grad_output.to(loss.dtype))
     assert leaf.grad.dtype == x.dtype
     return loss.detach().double(), leaf.grad.double()
 
@@ -48,10 +49,10 @@ def results(x, label, path, upstream=None, reduction="none", **options):
 def test_equals_the_formula(kernel_calls, halt, alpha, gamma, phi):
     options = {"alpha": alpha, "gamma": gamma, "halt": halt, "halt_threshold": phi}
     x, label = case(400, 3)
-    found = results(x, label, "triton", **options)
+    actual = results(x, label, "triton", **options)
     assert kernel_calls == [focal_triton.losses, focal_triton.gradient]
-    torch.testing.assert_close(found, results(x.double(), label, "formula", **options), rtol=5e-6, atol=1e-7)
-    assert found[0][label < 0].abs().max() == found[1][label < 0].abs().max() == 0
+    torch.testing.assert_close(actual, results(x.double(), label, "formula", **options), rtol=5e-6, atol=1e-7)
+    assert actual[0][label < 0].abs().max() == actual[1][label < 0].abs().max() == 0
 
 
 @pytest.mark.parametrize("halt", HALTS)
@@ -68,20 +69,21 @@ def test_saturated_logits_of_every_dtype(halt, dtype, rtol, atol):
     label = torch.arange(-1, 3, device=DEVICE).repeat_interleave(161)
     for gamma in (0.0, 0.5, 2.0):
         exact = results(x.double(), label, "formula", halt=halt, gamma=gamma)
-        found = results(x, label, "triton", halt=halt, gamma=gamma)
-        torch.testing.assert_close(found[0], exact[0], rtol=2e-5, atol=1e-30)
-        torch.testing.assert_close(found[1], exact[1], rtol=rtol, atol=atol)
+        actual = results(x, label, "triton", halt=halt, gamma=gamma)
+        torch.testing.assert_close(actual[0], exact[0], rtol=2e-5, atol=1e-30)
+        torch.testing.assert_close(actual[1], exact[1], rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
 @pytest.mark.parametrize(("count", "classes"), [(1, 1), (5, 2), (1024, 1), (700, 3), (13, 80), (2, 1500)])
-def test_sizes_reductions_and_upstream(reduction, count, classes):
+def test_sizes_reductions_and_grad_output(reduction, count, classes):
     x, label = case(count, classes)
-    upstream = torch.randn(x.shape if reduction == "none" else ()).to(DEVICE)
-    found, exact = (
-        results(y, label, path, upstream, reduction) for y, path in ((x, "triton"), (x.double(), "formula"))
+    grad_output = torch.randn(x.shape if reduction == "none" else ()).to(DEVICE)
+    actual, exact = (
+        results(y, label, path, grad_output, reduction)
+        for y, path in ((x, "triton"), (x.double(), "formula"))
     )
-    torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(actual, exact, rtol=1e-5, atol=1e-7)
 
 
 def test_layouts_and_label_dtypes():
@@ -120,16 +122,16 @@ def test_logits_that_are_not_finite(value, halt):
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64], ids=str)
 def test_every_integer_dtype_of_labels(dtype, classes):
     # What lies past the end of the labels is no background: without negative numbers nothing marks it.
-    settings = focal_function.Focal(-1.0, 2.0, "foreground", 0.5)
+    settings = FocalSettings(-1.0, 2.0, "foreground", 0.5)
     background = min(classes, 100)
     x, label = torch.zeros(3, classes, device=DEVICE), torch.full((3,), background, device=DEVICE)
-    wanted = results(x, label, "formula", reduction="sum", alpha=-1.0)
-    found = results(x, label.to(dtype), "triton", reduction="sum", alpha=-1.0)
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-7)
+    expected = results(x, label, "formula", reduction="sum", alpha=-1.0)
+    actual = results(x, label.to(dtype), "triton", reduction="sum", alpha=-1.0)
+    torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-7)
     loss = focal_triton.losses(x, label.to(dtype), settings, True)
-    torch.testing.assert_close(loss.double(), wanted[0], rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(loss.double(), expected[0], rtol=1e-5, atol=1e-7)
     gradient = focal_triton.gradient(x, torch.ones((), device=DEVICE), label.to(dtype), settings)
-    torch.testing.assert_close(gradient.double(), wanted[1], rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(gradient.double(), expected[1], rtol=1e-5, atol=1e-7)
 
 
 @pytest.mark.parametrize("reduction", ["none", "sum"])
@@ -154,23 +156,23 @@ def test_second_derivatives_are_refused_and_a_second_backward_is_not():
     assert torch.equal(gradient, torch.autograd.grad(loss, leaf)[0])
 
 
-def test_what_the_kernel_does_not_know_goes_another_way(kernel_calls, monkeypatch):
+def test_what_the_kernel_does_not_support_is_computed_otherwise(kernel_calls, monkeypatch):
     monkeypatch.setattr(focal_function, "compiled", lambda function: function)
     x, label = case(6, 3)
     torch.testing.assert_close(results(x.double(), label, "triton"), results(x.double(), label, "formula"))
     for dense in (torch.rand(6, 3).to(DEVICE), torch.rand(6, 3).to(DEVICE) > 0.5):
-        wanted = results(x.double(), dense, "formula")
-        torch.testing.assert_close(results(x, dense, "triton"), wanted, rtol=1e-5, atol=1e-7)
+        expected = results(x.double(), dense, "formula")
+        torch.testing.assert_close(results(x, dense, "triton"), expected, rtol=1e-5, atol=1e-7)
     assert not kernel_calls
 
 
-def test_where_the_kernel_fails_plain_operations_do_it(monkeypatch):
+def test_where_the_kernel_fails_plain_operations_are_used(monkeypatch):
     def broken(*arguments):
         raise RuntimeError("no kernel on purpose")
 
     monkeypatch.setattr(focal_triton, "losses", broken)
     monkeypatch.setattr(focal_triton, "gradient", broken)
-    monkeypatch.setattr(focal_function, "guarded", backends.guarded)
+    monkeypatch.setattr(focal_function, "with_fallback", fallback.with_fallback)
     x, label = case(6, 3)
-    for got, wanted in zip(results(x, label, "triton"), results(x, label, "chunks")):
-        assert torch.equal(got, wanted)
+    for got, expected in zip(results(x, label, "triton"), results(x, label, "chunks")):
+        assert torch.equal(got, expected)

@@ -1,0 +1,79 @@
+"""Memory and autograd of the linear form: chunks of logits, one backward, tied weights."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from el_plugins.losses import encouraging_loss, linear_encouraging_loss
+from el_plugins.losses.kernels import linear_function
+from tests.losses.linear_cases import layer
+
+pytestmark = pytest.mark.usefixtures("small_chunks")
+
+
+class LargestTensor(TorchDispatchMode):
+    """Records the number of elements of the largest tensor that any operation gives."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        output = func(*args, **(kwargs or {}))
+        for value in output if isinstance(output, (tuple, list)) else [output]:
+            if isinstance(value, torch.Tensor):
+                self.elements = max(self.elements, value.numel())
+        return output
+
+
+@pytest.mark.parametrize("bonus", ["log", "none"])
+def test_the_logits_are_never_all_there(small_chunks, bonus):
+    if small_chunks == "formula":
+        pytest.skip("the formula needs them")
+    hidden, matrix, _, target = layer(shape=(200,))
+    with LargestTensor() as largest:
+        linear_encouraging_loss(hidden, matrix, target, bonus=bonus).backward()
+    assert largest.elements == hidden.numel() < 200 * 11
+
+
+def test_rows_at_a_time_is_as_documented(monkeypatch):
+    monkeypatch.undo()
+    assert linear_function.rows_at_a_time(100_000, 32_000) == 2**22 // 32_000
+    assert linear_function.rows_at_a_time(4096, 256_000) == 128
+    assert linear_function.rows_at_a_time(512, 256_000) == 32
+    assert linear_function.rows_at_a_time(0, 0) > 0
+
+
+@pytest.mark.parametrize(("bonus", "message"), [("log", "needs reduction='none'"), ("none", "twice|'none'")])
+def test_second_backward(small_chunks, bonus, message):
+    if small_chunks == "formula":
+        pytest.skip("the formula keeps its graph")
+    hidden, matrix, _, target = layer()
+    loss = linear_encouraging_loss(hidden, matrix, target, bonus=bonus)
+    torch.autograd.grad(loss, hidden, retain_graph=True)
+    with pytest.raises(RuntimeError, match=message):
+        torch.autograd.grad(loss, hidden)
+    rows = linear_encouraging_loss(hidden, matrix, target, reduction="none").sum()
+    first, second = (torch.autograd.grad(rows, hidden, retain_graph=True)[0] for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("options", [{}, {"bonus": "none"}], ids=str)
+def test_second_derivatives_are_refused(small_chunks, options):
+    if small_chunks == "formula":
+        pytest.skip("the formula has them")
+    hidden, matrix, _, target = layer()
+    loss = linear_encouraging_loss(hidden, matrix, target, **options)
+    with pytest.raises(RuntimeError, match="differentiable once: for second derivatives"):
+        torch.autograd.grad(loss, hidden, create_graph=True)
+
+
+def test_tied_weights_and_frozen_parts():
+    hidden, matrix, _, target = layer()
+    tied = [linear_encouraging_loss(matrix[:10] * hidden, matrix, target)]
+    tied.append(encouraging_loss(F.linear(matrix[:10] * hidden, matrix), target))
+    torch.testing.assert_close(*(torch.autograd.grad(loss, matrix)[0] for loss in tied))
+    frozen = linear_encouraging_loss(hidden, matrix.detach(), target)
+    frozen.backward()
+    assert hidden.grad is not None
+    with torch.no_grad():
+        assert linear_encouraging_loss(hidden, matrix, target).item() == pytest.approx(frozen.item())
