@@ -38,7 +38,9 @@ DETECTRON2 = [
     "hydra-core",
     "matplotlib",
     "setuptools<81",
-    # The demo's.
+    # The benchmark's and the demo's.
+    "pyyaml>=6",
+    "scipy>=1.9",
     "scikit-learn",
     "tqdm>=4.60",
 ]
@@ -100,6 +102,7 @@ setup(
     entry_points={
         "console_scripts": [
             "el-average-checkpoints = el_plugins.checkpoints.average:main",
+            "el-detection-benchmark = el_plugins.detection.benchmark.__main__:main",
             "el-nmt-benchmark = el_plugins.nmt.benchmark.__main__:main",
             "el-nmt-prepare = el_plugins.nmt.prepare:main",
             "el-score = el_plugins.nmt.score:main",

@@ -177,10 +177,10 @@ def test_two_processes_make_the_mean_step(tmp_path):
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     run(*launcher, script, tmp_path / "gradients.pt", env={"PYTHONPATH": str(REPOSITORY)})
     together = torch.load(tmp_path / "gradients.pt")
-    alone = []
+    single = []
     for image in sample(3, 1):
         model = retinanet()
-        alone.append(gradients(model, training_losses(model, [image])))
-    assert together.keys() == alone[0].keys()
+        single.append(gradients(model, training_losses(model, [image])))
+    assert together.keys() == single[0].keys()
     for name, value in together.items():
-        torch.testing.assert_close(value, (alone[0][name] + alone[1][name]) / 2, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(value, (single[0][name] + single[1][name]) / 2, rtol=1e-4, atol=1e-6)
