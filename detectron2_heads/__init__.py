@@ -1,17 +1,22 @@
-"""detectron2's side of the plugin: importing it registers the models with halted focal and encouraging loss.
+"""The detectron2 adapter: importing it registers the models with halted focal and encouraging loss.
 
-Named by the environment variable ``DETECTRON2_ENV_MODULE`` it is imported by detectron2 itself, so that
-scripts which know nothing of it find its models.
+With ``DETECTRON2_ENV_MODULE=detectron2_heads`` in the environment detectron2 imports it by itself, so that
+unchanged scripts find its models.
 """
 
 from detectron2_heads.config import add_encouraging_config, add_halted_focal_config
-from detectron2_heads.fast_rcnn import EncouragingFastRCNNOutputLayers, EncouragingROIHeads
+from detectron2_heads.fast_rcnn import (
+    EncouragingFastRCNNOutputLayers,
+    EncouragingRes5ROIHeads,
+    EncouragingROIHeads,
+)
 from detectron2_heads.fcos import HaltedFocalFCOS
 from detectron2_heads.retinanet import HaltedFocalRetinaNet
 
 __all__ = [
     "EncouragingFastRCNNOutputLayers",
     "EncouragingROIHeads",
+    "EncouragingRes5ROIHeads",
     "HaltedFocalFCOS",
     "HaltedFocalRetinaNet",
     "add_encouraging_config",
@@ -21,4 +26,4 @@ __all__ = [
 
 
 def setup_environment() -> None:
-    """What detectron2 calls in ``DETECTRON2_ENV_MODULE``: the import has done it all."""
+    """Called by detectron2 for ``DETECTRON2_ENV_MODULE``; importing the package was all there is to do."""

@@ -1,5 +1,9 @@
 """The config keys of the heads, for detectron2's YAML configs."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+
 from detectron2.config import CfgNode
 
 HALT = "foreground"
@@ -28,3 +32,31 @@ def add_encouraging_config(cfg: CfgNode) -> None:
     """
     cfg.MODEL.ROI_BOX_HEAD.LOG_END = LOG_END
     cfg.MODEL.ROI_BOX_HEAD.BONUS_EPS = BONUS_EPS
+
+
+def merge_options(cfg: CfgNode, options: Sequence[str]) -> None:
+    """``cfg.merge_from_list`` that takes a whole number where the config has a float: ``HALT_THRESHOLD 1``.
+
+    Args:
+        options: KEY VALUE pairs, flat, as typed.
+
+    Raises:
+        ValueError: a key has no value, or one of another type.
+        KeyError: the config has no such key.
+    """
+    if len(options) % 2:
+        raise ValueError(f"config options must be pairs of KEY VALUE, got {' '.join(map(str, options))!r}")
+    merged: list = list(options)
+    for position in range(0, len(merged), 2):
+        key, value = merged[position : position + 2]
+        if isinstance(_default(cfg, key), float) and str(value).lstrip("+-").isdigit():
+            merged[position + 1] = float(value)
+    cfg.merge_from_list(merged)
+
+
+def _default(cfg: CfgNode, key: str) -> object:
+    """The value of a dotted key; None where the config has none, which merging complains about."""
+    node: object = cfg
+    for name in key.split("."):
+        node = node.get(name) if isinstance(node, CfgNode) else None
+    return node

@@ -1,11 +1,11 @@
-"""The Fast R-CNN box predictor with encouraging loss on its softmax classification."""
+"""Fast R-CNN's box predictor with encouraging loss on its softmax, and the heads that use it."""
 
-from __future__ import annotations
-
+# No postponed annotations here: TorchScript reads the heads' Final attributes as types.
 import torch
-from detectron2.config import configurable
+from detectron2.config import CfgNode, configurable
+from detectron2.layers import ShapeSpec
 from detectron2.modeling import ROI_HEADS_REGISTRY
-from detectron2.modeling.roi_heads import FastRCNNOutputLayers, StandardROIHeads
+from detectron2.modeling.roi_heads import FastRCNNOutputLayers, Res5ROIHeads, StandardROIHeads
 
 from detectron2_heads.config import BONUS_EPS, LOG_END
 from el_plugins.losses.encouraging import encouraging_loss
@@ -17,7 +17,7 @@ class EncouragingFastRCNNOutputLayers(FastRCNNOutputLayers):
 
     Args:
         log_end, bonus_eps: as in :func:`el_plugins.losses.encouraging_loss`, in [0, 1] and [0, 0.5).
-        arguments: those of :class:`FastRCNNOutputLayers`.
+        stock: the arguments of :class:`FastRCNNOutputLayers`.
 
     Raises:
         ValueError: ``log_end`` or ``bonus_eps`` is out of range, or ``use_sigmoid_ce`` asks
@@ -25,8 +25,8 @@ class EncouragingFastRCNNOutputLayers(FastRCNNOutputLayers):
     """
 
     @configurable
-    def __init__(self, input_shape, *, log_end: float = LOG_END, bonus_eps: float = BONUS_EPS, **arguments):
-        super().__init__(input_shape, **arguments)
+    def __init__(self, input_shape, *, log_end: float = LOG_END, bonus_eps: float = BONUS_EPS, **stock):
+        super().__init__(input_shape, **stock)
         check_number("log_end (MODEL.ROI_BOX_HEAD.LOG_END)", log_end, low=0.0, high=1.0)
         check_number("bonus_eps (MODEL.ROI_BOX_HEAD.BONUS_EPS)", bonus_eps, low=0.0, below=0.5)
         if self.use_sigmoid_ce:
@@ -45,7 +45,7 @@ class EncouragingFastRCNNOutputLayers(FastRCNNOutputLayers):
         return {**super().from_config(cfg, input_shape), **ours}
 
     def losses(self, predictions, proposals):
-        """As the stock predictor's, with another ``loss_cls``; its own is computed for its statistics."""
+        """The stock predictor's losses with ``loss_cls`` replaced; its statistics are logged as ever."""
         losses = super().losses(predictions, proposals)
         scores, _ = predictions
         if len(scores):
@@ -55,12 +55,48 @@ class EncouragingFastRCNNOutputLayers(FastRCNNOutputLayers):
         return losses
 
 
+def encouraging_predictor(cfg: CfgNode, stock: FastRCNNOutputLayers) -> EncouragingFastRCNNOutputLayers:
+    """Our predictor with the initial weights of ``stock``, so that runs of the same seed are paired.
+
+    The random state afterwards is what it was: heads built later start from the stock model's weights too.
+    """
+    with torch.random.fork_rng(devices=[]):
+        predictor = EncouragingFastRCNNOutputLayers(cfg, ShapeSpec(channels=stock.cls_score.in_features))
+    predictor.load_state_dict(stock.state_dict())
+    return predictor
+
+
 @ROI_HEADS_REGISTRY.register()
 class EncouragingROIHeads(StandardROIHeads):
-    """``StandardROIHeads`` whose box predictor is :class:`EncouragingFastRCNNOutputLayers`."""
+    """``StandardROIHeads`` whose box predictor is :class:`EncouragingFastRCNNOutputLayers`.
+
+    Raises:
+        ValueError: the config is for the heads of a C4 model, which has no box head.
+    """
+
+    # detectron2's export marks these on StandardROIHeads, but TorchScript does not look at base classes.
+    mask_on: torch.jit.Final[bool]  # type: ignore[misc]
+    keypoint_on: torch.jit.Final[bool]  # type: ignore[misc]
 
     @classmethod
     def _init_box_head(cls, cfg, input_shape):
-        arguments = super()._init_box_head(cfg, input_shape)
-        shape = arguments["box_head"].output_shape
-        return {**arguments, "box_predictor": EncouragingFastRCNNOutputLayers(cfg, shape)}
+        if not cfg.MODEL.ROI_BOX_HEAD.NAME:
+            raise ValueError(
+                "EncouragingROIHeads (MODEL.ROI_HEADS.NAME) needs a box head (MODEL.ROI_BOX_HEAD.NAME), got "
+                "none: for a C4 config take EncouragingRes5ROIHeads"
+            )
+        parts = super()._init_box_head(cfg, input_shape)
+        return {**parts, "box_predictor": encouraging_predictor(cfg, parts["box_predictor"])}
+
+
+@ROI_HEADS_REGISTRY.register()
+class EncouragingRes5ROIHeads(Res5ROIHeads):
+    """``Res5ROIHeads``, of C4 models, whose box predictor is :class:`EncouragingFastRCNNOutputLayers`."""
+
+    mask_on: torch.jit.Final[bool]  # type: ignore[misc]
+
+    @classmethod
+    def from_config(cls, cfg, input_shape):
+        """The stock heads' parts with the predictor replaced."""
+        parts = super().from_config(cfg, input_shape)
+        return {**parts, "box_predictor": encouraging_predictor(cfg, parts["box_predictor"])}

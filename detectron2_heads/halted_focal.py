@@ -1,4 +1,4 @@
-"""What the dense detectors share: their classification loss, by halted focal loss."""
+"""Halted focal loss as the classification loss of detectron2's dense detectors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from detectron2_heads.config import HALT, HALT_THRESHOLD
 from el_plugins.losses.halted_focal import HALTS, sigmoid_halted_focal_loss
 from el_plugins.losses.validation import check_choice, check_number
 
-# The constructors' arguments by the config keys that users type.
+# Config keys that users type, by the constructor's argument.
 KEYS = {
     "focal_loss_alpha": "MODEL.RETINANET.FOCAL_LOSS_ALPHA",
     "focal_loss_gamma": "MODEL.RETINANET.FOCAL_LOSS_GAMMA",
@@ -31,7 +31,7 @@ def check_settings(alpha: float, gamma: float, halt: str, halt_threshold: float)
 
 
 class HaltedFocal:
-    """Mixin for a detectron2 ``DenseDetector`` with focal loss: its ``losses`` method's classification part.
+    """Mixin for a detectron2 ``DenseDetector`` with focal loss: the classification part of its ``losses``.
 
     Args:
         halt: which elements are halted: ``foreground``, ``both`` or ``authors``.
@@ -70,7 +70,7 @@ class HaltedFocal:
             float32 scalar, also under autocast (float64 for float64 logits).
 
         Raises:
-            ValueError: a label above K, which is looked for on CPU only.
+            ValueError: a label above K (checked on CPU only).
         """
         levels = labels.split([level.size(1) for level in logits], dim=1)
         losses = [

@@ -1,33 +1,36 @@
 """Train and evaluate any detectron2 model, those of this package among them, on COCO-style data.
 
 detectron2's DefaultTrainer with COCO evaluation. KEY VALUE pairs at the end override the config. The
-final figures go to OUTPUT_DIR/results.json, or the iteration at which the training diverged.
+results go to OUTPUT_DIR/results.json, or the iteration at which the training diverged.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode, get_cfg
-from detectron2.data import get_detection_dataset_dicts
 from detectron2.data.datasets import register_coco_instances
 from detectron2.engine import (
     DefaultTrainer,
     create_ddp_model,
     default_argument_parser,
     default_setup,
+    defaults,
     launch,
 )
 from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 from torch import nn
 
-from detectron2_heads.config import add_encouraging_config, add_halted_focal_config
+from detectron2_heads.config import add_encouraging_config, add_halted_focal_config, merge_options
+from detectron2_heads.sampling import TrainingOrder
 from el_plugins.utils.divergence import DIVERGED
 from el_plugins.utils.files import without_nan, write_json
 
@@ -35,51 +38,53 @@ logger = logging.getLogger("detectron2.el_plugins")
 
 
 class LossNormalizer:
-    """Carries ``model.loss_normalizer``, a plain float that no state dict has, through checkpoints.
+    """Checkpoints ``model.loss_normalizer``, a plain float that is in no state dict.
 
-    Every process of a distributed training resumes with the first one's.
+    Every process of a distributed training resumes with the main one's.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = getattr(model, "module", model)
 
     def state_dict(self) -> dict[str, float]:
-        """The running number of objects, if the model has one yet."""
+        """The running mean of objects a batch, if the model has one yet."""
         value = getattr(self.model, "loss_normalizer", None)
         return {} if value is None else {"value": value}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from a saved number."""
+        """Go on from a saved value."""
         if "value" in state:
             self.model.loss_normalizer = state["value"]
 
 
 class Trainer(DefaultTrainer):
-    """DefaultTrainer with COCO evaluation that carries the loss normalizer over a resume."""
+    """DefaultTrainer with COCO evaluation, whose resumed runs go on with normalizer and images."""
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__(cfg)
         self.checkpointer.add_checkpointable("loss_normalizer", LossNormalizer(self.model))
+        self.order = TrainingOrder(self.data_loader, self.cfg.SOLVER.IMS_PER_BATCH)
+        self.checkpointer.add_checkpointable("training_order", self.order)
+
+    def resume_or_load(self, resume: bool = True) -> None:
+        """DefaultTrainer's, and the sampler goes on where it was."""
+        super().resume_or_load(resume=resume)
+        self.order.skip(self.start_iter)
 
     @classmethod
     def build_evaluator(cls, cfg: CfgNode, dataset_name: str) -> COCOEvaluator:
-        """COCO's AP, detections kept in OUTPUT_DIR/inference."""
+        """COCO's AP; the detections stay in OUTPUT_DIR/inference."""
         return COCOEvaluator(dataset_name, output_dir=str(Path(cfg.OUTPUT_DIR, "inference")))
 
     def train(self) -> dict[str, Any]:
-        """Train to the end; the figures of the last evaluation (on the main process)."""
-        log_epochs(self.cfg)
+        """Train to the end; the results of the last evaluation (on the main process)."""
+        log_epochs(self.cfg, self.order.images)
         super().train()
         return self._last_eval_results
 
 
-def log_epochs(cfg: CfgNode) -> None:
-    """Log how often the schedule of ``cfg``, after scaling to the GPUs in use, shows every image."""
-    if not comm.is_main_process():
-        return
-    images = len(
-        get_detection_dataset_dicts(cfg.DATASETS.TRAIN, filter_empty=cfg.DATALOADER.FILTER_EMPTY_ANNOTATIONS)
-    )
+def log_epochs(cfg: CfgNode, images: int) -> None:
+    """Log how often the schedule of ``cfg``, scaled to the GPUs in use, shows each of ``images``."""
     iterations, batch = cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH
     logger.info(
         f"{iterations} iterations of {batch} images at learning rate {cfg.SOLVER.BASE_LR:g}: "
@@ -87,30 +92,43 @@ def log_epochs(cfg: CfgNode) -> None:
     )
 
 
+def build_config(config_file: str, options: Sequence[str]) -> CfgNode:
+    """detectron2's defaults and our keys, then ``config_file``, then KEY VALUE pairs; CPU without a GPU.
+
+    Raises:
+        ValueError, KeyError: see :func:`merge_options`.
+    """
+    cfg = get_cfg()
+    add_halted_focal_config(cfg)
+    add_encouraging_config(cfg)
+    cfg.merge_from_file(config_file)
+    if not torch.cuda.is_available():
+        cfg.MODEL.DEVICE = "cpu"
+    merge_options(cfg, options)
+    return cfg
+
+
 def setup(arguments: argparse.Namespace) -> CfgNode:
-    """Register the data sets and build the config; CPU when no GPU is there."""
+    """Register the data sets and build the config."""
     for name, json_file, images in arguments.dataset:
         for path in (json_file, images):
             if not Path(path).exists():
                 raise FileNotFoundError(f"--dataset {name}: {path} does not exist")
         register_coco_instances(name, {}, json_file, images)
-    cfg = get_cfg()
-    add_halted_focal_config(cfg)
-    add_encouraging_config(cfg)
-    cfg.merge_from_file(arguments.config_file)
-    if not torch.cuda.is_available():
-        cfg.MODEL.DEVICE = "cpu"
-    cfg.merge_from_list(arguments.opts)
+    cfg = build_config(arguments.config_file, arguments.opts)
     cfg.freeze()
     default_setup(cfg, arguments)
+    if cfg.MODEL.DEVICE == "cpu":
+        # detectron2 names a GPU for every process, which a model on the CPU refuses.
+        defaults.create_ddp_model = partial(create_ddp_model, device_ids=None)
     return cfg
 
 
 def main(arguments: argparse.Namespace, trainer_class: type[Trainer] = Trainer) -> dict[str, Any]:
-    """One process' work: train, or evaluate alone; the figures by task (on the main process)."""
+    """One process of a training or an evaluation; the results by task (on the main process)."""
     cfg = setup(arguments)
     if arguments.eval_only:
-        model = create_ddp_model(trainer_class.build_model(cfg), broadcast_buffers=False)
+        model = defaults.create_ddp_model(trainer_class.build_model(cfg), broadcast_buffers=False)
         DetectionCheckpointer(model, save_dir=cfg.OUTPUT_DIR).resume_or_load(
             cfg.MODEL.WEIGHTS, resume=arguments.resume
         )
@@ -120,11 +138,11 @@ def main(arguments: argparse.Namespace, trainer_class: type[Trainer] = Trainer) 
         trainer.resume_or_load(resume=arguments.resume)
         try:
             results = trainer.train()
-        except FloatingPointError as error:  # detectron2's word for a loss that is not finite
+        except FloatingPointError as error:  # detectron2's error for a loss that is not finite
             path = Path(cfg.OUTPUT_DIR, "results.json")
             write_json(path, {DIVERGED: trainer.iter + 1})
             raise SystemExit(f"train_net: diverged at iteration {trainer.iter + 1}, see {path}") from error
-    # COCO has no AP of what is not there, NaN: nothing detected, or no object of a size.
+    # AP is NaN where nothing was detected, or no object of a size exists.
     results = without_nan(results)
     if comm.is_main_process():
         write_json(Path(cfg.OUTPUT_DIR, "results.json"), results)
@@ -152,12 +170,23 @@ def argument_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(trainer_class: type[Trainer] = Trainer) -> None:
-    """Entry point: read the command line and start a process for each GPU."""
-    options = argument_parser().parse_args()
+def check_processes(options: argparse.Namespace) -> None:
+    """Raise SystemExit for numbers of GPUs and machines that cannot be."""
     gpus = torch.cuda.device_count()
     if options.num_gpus > max(gpus, 1):
         raise SystemExit(f"train_net: --num-gpus must be at most the {gpus} found, got {options.num_gpus}")
+    for name in ("num_gpus", "num_machines"):
+        if (number := getattr(options, name)) < 1:
+            raise SystemExit(f"train_net: --{name.replace('_', '-')} must be 1 or more, got {number}")
+    if not 0 <= options.machine_rank < options.num_machines:
+        allowed = f"0 to {options.num_machines - 1}"
+        raise SystemExit(f"train_net: --machine-rank must be {allowed}, got {options.machine_rank}")
+
+
+def run(trainer_class: type[Trainer] = Trainer) -> None:
+    """Entry point: read the command line and start a process for each GPU."""
+    options = argument_parser().parse_args()
+    check_processes(options)
     launch(
         main,
         options.num_gpus,

@@ -1,8 +1,7 @@
-"""Data sets in COCO's layout: a folder of images and a JSON of boxes a split."""
+"""Data sets in COCO's layout: for each split a folder of images and a JSON file of boxes."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,7 @@ Picture = Tuple[np.ndarray, Sequence[Tuple[int, Box]]]
 def write_split(
     folder: Path, split: str, pictures: Iterable[Picture], names: Sequence[str], count: int | None = None
 ) -> None:
-    """Write ``folder/split/*.png`` and ``folder/split.json``, the JSON last: where it is, the split is whole.
+    """Write ``folder/split/*.png`` and then ``folder/split.json``, whose presence marks a complete split.
 
     Args:
         folder: made if missing.
@@ -64,33 +63,3 @@ def class_counts(path: Path) -> dict[str, int]:
     for annotation in content["annotations"]:
         counts[annotation["category_id"]] += 1
     return {category["name"]: counts[category["id"]] for category in content["categories"]}
-
-
-def check(folder: Path) -> None:
-    """Raise ValueError unless every picture that COCO 2017's annotations in ``folder`` name is there."""
-    for split in ("train2017", "val2017"):
-        path = folder / "annotations" / f"instances_{split}.json"
-        try:
-            images = json.loads(path.read_text(encoding="utf-8"))["images"]
-        except (OSError, ValueError, KeyError) as error:
-            raise ValueError(f"{path} is not a COCO annotation file: {error}") from error
-        there = {file.name for file in (folder / split).iterdir()} if (folder / split).is_dir() else set()
-        missing = [image["file_name"] for image in images if image["file_name"] not in there]
-        if missing:
-            raise ValueError(
-                f"{folder / split} lacks {len(missing)} of {len(images)} pictures, such as {missing[0]}"
-            )
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point of ``python -m el_plugins.detection.coco``."""
-    parser = argparse.ArgumentParser(prog="python -m el_plugins.detection.coco", description=check.__doc__)
-    parser.add_argument("folder", type=Path, help="folder with annotations, train2017 and val2017")
-    try:
-        check(parser.parse_args(arguments).folder)
-    except ValueError as error:
-        raise SystemExit(f"coco: {error}") from error
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Detection results shown: AP by class frequency in a table and a plot, detections beside the truth."""
+"""Tables and plots of detection results: AP by class frequency, detections beside the ground truth."""
 
 from __future__ import annotations
 
@@ -16,34 +16,37 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-PICTURED = 6  # images
+IMAGES_SHOWN = 6
 TOTALS = ("AP", "AP50", "AP75")
-SURE = 0.5  # detections of at least this score are drawn
+MIN_SCORE = 0.5  # of the detections that are drawn
 
 
-def frequency_groups(counts: Mapping[str, int]) -> dict[str, list[str]]:
-    """The classes in thirds by training boxes: ``many``, ``medium``, ``few``; {} for less than three."""
+def frequency_thirds(counts: Mapping[str, int]) -> dict[str, list[str]]:
+    """The classes by training boxes: ``frequent``, ``middle`` and ``rare`` third; {} for fewer than three.
+
+    Thirds of whatever classes there are, unlike the many, medium and few of :mod:`el_plugins.metrics`.
+    """
     names = sorted(counts, key=lambda name: -counts[name])
     third = len(names) // 3
     if not third:
         return {}
-    return {"many": names[:third], "medium": names[third:-third], "few": names[-third:]}
+    return {"frequent": names[:third], "middle": names[third:-third], "rare": names[-third:]}
 
 
 def columns(counts: Mapping[str, int]) -> list[str]:
-    """What :func:`figures` gives."""
-    return [*TOTALS, *(f"AP {group}" for group in frequency_groups(counts))]
+    """Names of the metrics of :func:`metrics`."""
+    return [*TOTALS, *(f"AP {third}" for third in frequency_thirds(counts))]
 
 
-def figures(bbox: Mapping[str, float | None], counts: Mapping[str, int]) -> dict[str, float | None]:
-    """AP, AP50, AP75 and the mean AP of each frequency group, in percent, from COCO evaluation's results.
+def metrics(bbox: Mapping[str, float | None], counts: Mapping[str, int]) -> dict[str, float | None]:
+    """AP, AP50, AP75 and the mean AP of each third of the classes, in percent, from COCO's results.
 
-    None where there is no AP: nothing was detected, or the validation part has no such object.
+    None where there is no AP: nothing was detected, or the validation set has no such object.
     """
     row = {name: bbox[name] for name in TOTALS}
-    for group, names in frequency_groups(counts).items():
+    for third, names in frequency_thirds(counts).items():
         values = [value for name in names if (value := class_ap(bbox, name)) is not None]
-        row[f"AP {group}"] = sum(values) / len(values) if len(values) == len(names) else None
+        row[f"AP {third}"] = sum(values) / len(values) if len(values) == len(names) else None
     return row
 
 
@@ -55,7 +58,7 @@ def class_ap(bbox: Mapping[str, float | None], name: str) -> float | None:
 def draw_ap_by_class(
     results: Mapping[str, Mapping[str, float | None]], counts: Mapping[str, int], path: Path
 ) -> None:
-    """Plot every class' AP, from the most to the least frequent in training, a line a system."""
+    """Plot the AP of every class, from the most to the least frequent in training, as a line a system."""
     names = sorted(counts, key=lambda name: -counts[name])
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     labels = [f"{name}\n{counts[name]}" for name in names]
@@ -69,20 +72,20 @@ def draw_ap_by_class(
 
 
 def draw_detections(data: Path, detections: Mapping[str, Path], path: Path) -> None:
-    """Draw the first images of the split ``val``: the truth, then each system's detections beside it.
+    """Draw the first images of the split ``val``: the ground truth, then each system's detections.
 
     Args:
         data: folder in COCO layout.
         detections: by system, the file of detections that COCO evaluation wrote.
-        path: the picture to write.
+        path: of the picture.
     """
     truth = json.loads((data / "val.json").read_text(encoding="utf-8"))
     names = {category["id"]: category["name"] for category in truth["categories"]}
     columns: dict[str, list[dict[str, Any]]] = {"truth": truth["annotations"]}
     for system, file in detections.items():
-        found = json.loads(file.read_text(encoding="utf-8"))
-        columns[system] = [detection for detection in found if detection["score"] >= SURE]
-    images = truth["images"][:PICTURED]
+        detected = json.loads(file.read_text(encoding="utf-8"))
+        columns[system] = [box for box in detected if box["score"] >= MIN_SCORE]
+    images = truth["images"][:IMAGES_SHOWN]
     size = (2.4 * len(columns), 2.4 * len(images))
     figure, grid = plt.subplots(len(images), len(columns), figsize=size, layout="constrained", squeeze=False)
     for image, line in zip(images, grid):
@@ -109,7 +112,7 @@ def draw_boxes(axes: Axes, boxes: Sequence[Mapping[str, Any]], names: Mapping[in
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture whole or not at all."""
+    """Write a picture atomically."""
     temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
     figure.savefig(temporary, dpi=150)
     plt.close(figure)

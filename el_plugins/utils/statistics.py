@@ -40,3 +40,14 @@ def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and standard deviation (of a sample; None for a single value); NaN where a value is."""
     column = torch.tensor(values, dtype=torch.float64)
     return column.mean().item(), column.std().item() if len(values) > 1 else None
+
+
+def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """p-values corrected for their number by Holm's step-down method; None stays None and is not counted."""
+    ordered = sorted((p_value, name) for name, p_value in p_values.items() if p_value is not None)
+    corrected: dict[str, float | None] = dict.fromkeys(p_values)
+    highest = 0.0
+    for smaller, (p_value, name) in enumerate(ordered):
+        highest = max(highest, min(1.0, (len(ordered) - smaller) * p_value))
+        corrected[name] = highest
+    return corrected

@@ -38,9 +38,9 @@ DATA: dict[str, dict[str, Any]] = {
 }
 PROGRESS = re.compile(r"iter: (\d+).*?total_loss: (\S+)")
 NOTES = """\
-AP is COCO's, in percent, on the validation part; AP many, medium and few, where there are several classes,
-are its means over the most frequent third of them in training, the middle and the rarest third. One seed is
-no verdict.
+AP is COCO's, in percent, on the validation part; AP frequent, middle and rare, where there are several
+classes, are its means over the most frequent third of them in training, the middle and the rarest third. One
+seed is no verdict.
 """
 
 
@@ -112,7 +112,7 @@ def demo(data: str, folder: Path, iterations: int, seed: int) -> None:
     columns = report.columns(counts)
     scores = {system: found["bbox"] for system, found in results.items() if DIVERGED not in found}
     rows: dict[str, Any] = {
-        system: report.figures(scores[system], counts) if system in scores else dict.fromkeys(columns, MARK)
+        system: report.metrics(scores[system], counts) if system in scores else dict.fromkeys(columns, MARK)
         for system in SYSTEMS
     }
     text = table(dict.fromkeys(columns, "{:.1f}"), rows)

@@ -14,40 +14,24 @@ from el_plugins.detection.coco import write_split
 from tests.commands import REPOSITORY, run
 
 
-def test_figures_by_frequency():
+def test_metrics_by_frequency():
     counts = {"a": 5, "b": 100, "c": 50, "d": 7, "e": 20, "f": 30, "g": 1}
-    groups = {"many": ["b", "c"], "medium": ["f", "e", "d"], "few": ["a", "g"]}
-    assert report.frequency_groups(counts) == groups
+    thirds = {"frequent": ["b", "c"], "middle": ["f", "e", "d"], "rare": ["a", "g"]}
+    assert report.frequency_thirds(counts) == thirds
     bbox = {"AP": 1.0, "AP50": 2.0, "AP75": 3.0, **{f"AP-{name}": ord(name) for name in counts}}
-    row = report.figures(bbox, counts)
-    assert row["AP many"] == (ord("b") + ord("c")) / 2
-    assert row["AP medium"] == (ord("f") + ord("e") + ord("d")) / 3
-    assert report.figures({"AP": 1.0, "AP50": 2.0, "AP75": 3.0}, {"tree": 9}).keys() == {"AP", "AP50", "AP75"}
+    row = report.metrics(bbox, counts)
+    assert row["AP frequent"] == (ord("b") + ord("c")) / 2
+    assert row["AP middle"] == (ord("f") + ord("e") + ord("d")) / 3
+    assert report.metrics({"AP": 1.0, "AP50": 2.0, "AP75": 3.0}, {"tree": 9}).keys() == {"AP", "AP50", "AP75"}
 
 
 def test_nothing_detected_is_no_number(tmp_path):
     counts = {"a": 3, "b": 2, "c": 1}
     nothing = {"AP": None, "AP50": None, "AP75": None}
-    assert report.figures(nothing, counts) == dict.fromkeys(report.columns(counts))
+    assert report.metrics(nothing, counts) == dict.fromkeys(report.columns(counts))
     bboxes = {"x": nothing, "y": {"AP-a": 1.0, "AP-b": None, "AP-c": 2.0}}
     report.draw_ap_by_class(bboxes, counts, tmp_path / "ap.png")
     assert (tmp_path / "ap.png").stat().st_size > 0
-
-
-def test_compare_marks_what_has_no_mean(tmp_path):
-    bbox = {"AP": 1.0, "AP50": 2.0, "AP75": None}
-    found = {"focal": [{"bbox": bbox}, {"bbox": bbox}], "halted_focal": [{"bbox": bbox}, {"diverged": 7}]}
-    for system, results in found.items():
-        for seed, one in enumerate(results):
-            folder = tmp_path / f"{system}-seed{seed}"
-            folder.mkdir()
-            (folder / "results.json").write_text(json.dumps(one))
-    run("python", "-m", "el_plugins.detection.compare", tmp_path, env={"PYTHONPATH": str(REPOSITORY)})
-    lines = (tmp_path / "report.md").read_text().replace(" ", "").splitlines()
-    assert lines[2:] == [
-        "|focal|2|1.00±0.00|2.00±0.00|-|",
-        "|halted_focal|2|*diverged*|*diverged*|*diverged*|",
-    ]
 
 
 def test_demo_compares_what_did_not_diverge(tmp_path, capsys):

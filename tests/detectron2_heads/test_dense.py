@@ -144,6 +144,15 @@ def test_small_gamma_has_finite_gradients_at_large_logits(halt, gamma):
     assert logits[0].grad.isfinite().all()
 
 
+def test_two_backward_passes():
+    model = retinanet()
+    losses = training_losses(model, sample(2))
+    losses["loss_cls"].backward(retain_graph=True)
+    first = model.head.cls_score.weight.grad.clone()
+    losses["loss_cls"].backward()
+    assert torch.equal(model.head.cls_score.weight.grad, 2 * first)
+
+
 def test_no_anchors_and_labels_above_background():
     empty = torch.zeros(2, 0, 4, requires_grad=True)
     loss = halting().classification_loss([empty], torch.zeros(2, 0, dtype=torch.long))

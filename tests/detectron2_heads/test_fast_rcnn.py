@@ -10,6 +10,7 @@ pytest.importorskip("detectron2")
 
 from detectron2 import model_zoo
 from detectron2.config import LazyCall, instantiate
+from detectron2.export import scripting_with_instances
 from detectron2.layers import ShapeSpec
 from detectron2.modeling import build_model
 from detectron2.modeling.box_regression import Box2BoxTransform
@@ -18,6 +19,7 @@ from detectron2.structures import Boxes, Instances
 from detectron2.utils.events import EventStorage
 
 from detectron2_heads import EncouragingFastRCNNOutputLayers, add_encouraging_config
+from detectron2_heads.config import merge_options
 from el_plugins.losses import encouraging_loss
 from tests.detectron2_heads.detectors import sample, training_losses
 
@@ -86,19 +88,69 @@ def test_errors_name_the_key():
         predictor(EncouragingFastRCNNOutputLayers, use_sigmoid_ce=True)
 
 
+def config(name, *options, zoo="faster_rcnn_R_50_FPN_1x"):
+    """A stock Faster R-CNN config with other heads, small."""
+    cfg = model_zoo.get_config(f"COCO-Detection/{zoo}.yaml")
+    small = ["MODEL.DEVICE", "cpu", "MODEL.RESNETS.DEPTH", 18, "MODEL.RESNETS.RES2_OUT_CHANNELS", 64]
+    cfg.merge_from_list([*small, "MODEL.WEIGHTS", "", "MODEL.ROI_HEADS.NAME", name, *options])
+    return cfg
+
+
+def build(name, *options, **zoo):
+    torch.manual_seed(3)
+    return build_model(config(name, *options, **zoo))
+
+
 @pytest.mark.parametrize("with_keys", [True, False])
 def test_faster_rcnn_by_config(with_keys):
-    cfg = model_zoo.get_config("COCO-Detection/faster_rcnn_R_50_FPN_1x.yaml")
-    options = ["MODEL.ROI_HEADS.NAME", "EncouragingROIHeads", "MODEL.DEVICE", "cpu"]
-    options += ["MODEL.RESNETS.DEPTH", 18, "MODEL.RESNETS.RES2_OUT_CHANNELS", 64]
+    cfg = config("EncouragingROIHeads")
     if with_keys:
         add_encouraging_config(cfg)
-        options += ["MODEL.ROI_BOX_HEAD.LOG_END", 0.5, "MODEL.ROI_BOX_HEAD.BONUS_EPS", 1e-3]
-    cfg.merge_from_list(options)
+        merge_options(cfg, ["MODEL.ROI_BOX_HEAD.LOG_END", "1", "MODEL.ROI_BOX_HEAD.BONUS_EPS", "0.001"])
     model = build_model(cfg)
-    assert model.roi_heads.box_predictor.log_end == (0.5 if with_keys else 0.75)
+    assert model.roi_heads.box_predictor.log_end == (1 if with_keys else 0.75)
     assert model.roi_heads.box_predictor.bonus_eps == (1e-3 if with_keys else 1e-5)
-    found = training_losses(model, sample(2, 0))
-    assert found["loss_cls"].isfinite()
-    cfg.MODEL.ROI_HEADS.NAME = "StandardROIHeads"
-    assert list(model.state_dict()) == list(build_model(cfg).state_dict())
+    assert training_losses(model, sample(2, 0))["loss_cls"].isfinite()
+
+
+@pytest.mark.parametrize(
+    ("ours", "stock", "zoo"),
+    [
+        ("EncouragingROIHeads", "StandardROIHeads", "faster_rcnn_R_50_FPN_1x"),
+        ("EncouragingRes5ROIHeads", "Res5ROIHeads", "faster_rcnn_R_50_C4_1x"),
+    ],
+)
+def test_the_same_seed_gives_the_stock_weights(ours, stock, zoo):
+    # The C4 heads' last stage has bottleneck blocks; the mask head is built after the box head.
+    options = ["MODEL.MASK_ON", True, "MODEL.RESNETS.DEPTH", 50, "MODEL.RESNETS.RES2_OUT_CHANNELS", 256]
+    model, expected = build(ours, *options, zoo=zoo), build(stock, *options, zoo=zoo)
+    assert list(model.state_dict()) == list(expected.state_dict())
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, expected.state_dict()[name]), name
+    assert isinstance(model.roi_heads.box_predictor, EncouragingFastRCNNOutputLayers)
+
+
+def test_a_c4_config_trains_and_the_other_heads_say_which():
+    options = ["MODEL.RESNETS.DEPTH", 50, "MODEL.RESNETS.RES2_OUT_CHANNELS", 256]
+    model = build("EncouragingRes5ROIHeads", *options, zoo="faster_rcnn_R_50_C4_1x")
+    assert training_losses(model, sample(2))["loss_cls"].isfinite()
+    with pytest.raises(ValueError, match="for a C4 config take EncouragingRes5ROIHeads"):
+        build("EncouragingROIHeads", zoo="faster_rcnn_R_50_C4_1x")
+
+
+def test_scripted_inference_is_stock():
+    fields = {"proposal_boxes": Boxes, "objectness_logits": torch.Tensor, "pred_boxes": Boxes}
+    fields.update(scores=torch.Tensor, pred_classes=torch.Tensor)
+    batch = [{"image": sample(1)[0]["image"]}]
+    model = build("EncouragingROIHeads", "MODEL.ROI_HEADS.SCORE_THRESH_TEST", 0.0).eval()
+    with torch.no_grad():
+        scripted = scripting_with_instances(model, fields).inference(batch, do_postprocess=False)[0]
+        expected = model.inference(batch, do_postprocess=False)[0]
+    assert len(expected) == len(scripted.scores) > 0
+    assert torch.equal(scripted.scores, expected.scores)
+
+
+def test_two_backward_passes():
+    losses = training_losses(build("EncouragingROIHeads"), sample(2))
+    for retain in (True, False):
+        losses["loss_cls"].backward(retain_graph=retain)

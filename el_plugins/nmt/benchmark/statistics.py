@@ -9,7 +9,7 @@ from typing import Any
 
 from el_plugins.nmt.benchmark.cache import cached
 from el_plugins.nmt.scoring import TOKENISED, metrics, paired_test
-from el_plugins.utils.statistics import paired_t_test
+from el_plugins.utils.statistics import holm, paired_t_test
 
 METRICS = (TOKENISED, *metrics())
 CAVEATS = """\
@@ -37,17 +37,6 @@ def compare(
         "differences": differences,
         **(paired_t_test({}, {}) if diverged else paired_t_test(system, baseline)),
     }
-
-
-def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """p-values corrected for their number by Holm's step-down method; None stays None and is not counted."""
-    ordered = sorted((p_value, name) for name, p_value in p_values.items() if p_value is not None)
-    corrected: dict[str, float | None] = dict.fromkeys(p_values)
-    highest = 0.0
-    for smaller, (p_value, name) in enumerate(ordered):
-        highest = max(highest, min(1.0, (len(ordered) - smaller) * p_value))
-        corrected[name] = highest
-    return corrected
 
 
 def verdict(metric: str, comparison: Mapping[str, Any]) -> str:

@@ -88,7 +88,7 @@ def test_what_the_results_depend_on(tmp_path):
 
 @pytest.mark.parametrize(
     "path",
-    sorted([*REPOSITORY.glob("examples/*.yaml"), *REPOSITORY.glob("benchmarks/*.yaml")]),
+    sorted([*REPOSITORY.glob("examples/[!c]*.yaml"), *REPOSITORY.glob("benchmarks/*.yaml")]),  # not coco's
     ids=lambda path: f"{path.parent.name}-{path.name}",
 )
 def test_the_examples_are_read(path):

@@ -1,0 +1,1 @@
+"""``el-detection-benchmark``: every system with every seed, trained, evaluated and compared."""

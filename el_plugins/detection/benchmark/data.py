@@ -1,0 +1,71 @@
+"""The benchmark's data: made where missing, checked before the first update, and their fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from el_plugins.detection.benchmark.settings import Benchmark, DataSet
+
+
+def prepare(benchmark: Benchmark, folder: Path) -> None:
+    """Run the file's own ``prepare`` command in ``folder`` where a file or folder is missing.
+
+    Raises:
+        RuntimeError: the command failed.
+    """
+    data = benchmark.data
+    paths = [path for part in (data.train, data.test) for path in (part.annotations, part.images)]
+    if data.prepare and not all(map(os.path.exists, paths)):
+        print(f"preparing the data: {data.prepare}")
+        # The command comes from the user's own YAML.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        environment = {**os.environ, "PATH": path}
+        if subprocess.run(data.prepare, shell=True, cwd=folder, env=environment, check=False).returncode:
+            raise RuntimeError(f"the command that prepares the data failed: {data.prepare}")
+
+
+def fingerprint(data: DataSet) -> str:
+    """SHA-256 of the annotations, and of the names and sizes of the images that they name.
+
+    Sizes, for reading COCO's 20 GB of images would take minutes at every start.
+
+    Raises:
+        ValueError: the annotations are not in COCO's format, or an image is missing.
+    """
+    try:
+        content = Path(data.annotations).read_bytes()
+        names = [image["file_name"] for image in json.loads(content)["images"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{data.annotations} is not a COCO annotation file: {error!r}") from error
+    folder = Path(data.images)
+    sizes = _sizes(folder)
+    missing = [name for name in names if name not in sizes and not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder} lacks {len(missing)} of {len(names)} images, such as {missing[0]}")
+    listing = [(name, sizes.get(name) or (folder / name).stat().st_size) for name in sorted(names)]
+    return hashlib.sha256(hashlib.sha256(content).digest() + json.dumps(listing).encode()).hexdigest()
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Bytes of every file of a folder, by name; {} where there is none."""
+    if not folder.is_dir():
+        return {}
+    with os.scandir(folder) as entries:
+        return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from error

@@ -1,0 +1,183 @@
+"""One run of the detection benchmark: a system with a seed, trained to the end and evaluated.
+
+A run that was stopped goes on from its last checkpoint. One that diverges is done, with the iteration as
+its result.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from detectron2.config import CfgNode
+from tqdm import tqdm
+
+from detectron2_heads.train_net import Trainer, build_config
+from el_plugins.detection.benchmark.data import file_digest
+from el_plugins.detection.benchmark.machines import Machines
+from el_plugins.detection.benchmark.settings import Benchmark, System
+from el_plugins.utils.commands import run
+from el_plugins.utils.divergence import DIVERGED
+from el_plugins.utils.files import check_settings, write_json
+from el_plugins.utils.locks import locked
+
+PROGRESS = re.compile(r"iter: (\d+).*?total_loss: (\S+)")
+PACKAGES = ("el_plugins", "torch", "torchvision", "detectron2", "sal-detectron2", "pycocotools", "numpy")
+# Config keys that say where and how a run goes, not what comes out.
+NOT_DECIDING = re.compile(
+    r"OUTPUT_DIR|MODEL\.(WEIGHTS|DEVICE)|SOLVER\.CHECKPOINT_PERIOD|TEST\.EVAL_PERIOD|VIS_PERIOD|CUDNN_BENCHMARK"
+    r"|DATALOADER\.NUM_WORKERS|DATASETS\.(TRAIN|TEST)"
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A system with a seed, in a folder of its own under ``output``; calling it does what is missing."""
+
+    benchmark: Benchmark
+    system: System
+    seed: int
+    output: Path
+    gpus: int  # of each machine
+    machines: Machines
+    data: dict[str, str]  # fingerprints by split
+
+    @property
+    def name(self) -> str:
+        """For people: system/seed."""
+        return f"{self.system.name}/seed{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of this run goes."""
+        return self.output / "runs" / self.system.name / f"seed{self.seed}"
+
+    @property
+    def result(self) -> Path:
+        """The file whose presence says that the run was trained to the end, or diverged."""
+        return self.folder / "result.json"
+
+    @cached_property
+    def config(self) -> CfgNode:
+        """The whole config, scaled to the GPUs in use.
+
+        Raises:
+            ValueError: an option is none of detectron2's; the message names the system.
+        """
+        options = self.benchmark.config_options(self.system, self.seed)
+        try:
+            cfg = build_config(self.benchmark.config_file(self.system), options)
+            scaled = Trainer.auto_scale_workers(cfg, processes := self.gpus * self.machines.count)
+        except (AssertionError, KeyError, ValueError) as error:
+            reason = error.args[0] if error.args else error
+            raise ValueError(f"the config of system {self.system.name}: {reason}") from error
+        if (batch := scaled.SOLVER.IMS_PER_BATCH) % processes:
+            raise ValueError(
+                f"SOLVER.IMS_PER_BATCH {batch} of {self.system.name} is no multiple of {processes} GPUs"
+            )
+        return scaled
+
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What the result depends on, to be kept beside it."""
+        deciding = {key: value for key, value in flat(self.config).items() if not NOT_DECIDING.fullmatch(key)}
+        weights = self.config.MODEL.WEIGHTS
+        digest = file_digest(Path(weights)) if self.benchmark.weights or Path(weights).is_file() else weights
+        values = {"system": self.system.name, **self.data, "weights": digest, **deciding}
+        return json.loads(json.dumps(values))  # tuples become lists, as when the file is read again
+
+    def check(self) -> None:
+        """Raise ValueError if the folder holds something made with other settings or other data."""
+        if self.folder.exists():
+            check_settings(self.fingerprint, self.folder)
+
+    def __call__(self) -> None:
+        """Train and evaluate, unless that is done; on all machines at once.
+
+        Raises:
+            RuntimeError: the training failed.
+        """
+        if self.machines.rank:
+            if self.machines.decide(f"{self.name} starts"):
+                self._train()
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with locked(self.folder / "lock") as lock:
+            try:
+                self.check()  # again: another process may have held the lock
+            except ValueError:
+                self.machines.decide(f"{self.name} starts", False)
+                raise
+            if self.machines.decide(f"{self.name} starts", not self.result.exists()):
+                started = time.monotonic()
+                outcome = self._train(lock)
+                minutes = (time.monotonic() - started) / 60
+                record = {"system": self.system.name, "seed": self.seed, **outcome}
+                write_json(self.result, {**record, "minutes": minutes, "versions": versions()})
+
+    def _train(self, *pass_fds: int) -> dict[str, Any]:
+        """What train_net wrote: COCO's AP under ``bbox``, or the iteration at which the loss diverged."""
+        results = self.folder / "results.json"
+        main = self.machines.rank == 0
+        if main:
+            results.unlink(missing_ok=True)  # it may come from an evaluation without training
+        log = self.folder / ("train.log" if main else f"train.machine{self.machines.rank}.log")
+        iterations = self.config.SOLVER.MAX_ITER
+        print(f"training {self.name}: see {log}", flush=True)
+        with tqdm(total=iterations, desc=self.name, unit="iteration", disable=None if main else True) as bar:
+
+            def watch(line: str) -> None:
+                if match := PROGRESS.search(line):
+                    bar.n = int(match[1]) + 1
+                    bar.set_postfix_str(f"loss {match[2]}")
+
+            try:
+                run(self.command(), log, watch, append=True, pass_fds=pass_fds)
+            except RuntimeError:
+                if not (main and results.exists()):  # it has one where the training diverged
+                    raise
+        if not main:
+            return {}
+        outcome = json.loads(results.read_text(encoding="utf-8"))
+        if DIVERGED not in outcome and "bbox" not in outcome:
+            raise RuntimeError(
+                f"{log}: the training ended without COCO's AP of boxes, got {', '.join(outcome)}"
+            )
+        return outcome
+
+    def command(self) -> list[str]:
+        """The training's command line."""
+        data = self.benchmark.data
+        words = [sys.executable, "-m", "detectron2_heads.train_net", "--resume"]
+        words += ["--num-gpus", str(self.gpus), *self.machines.launch]
+        words += ["--config-file", self.benchmark.config_file(self.system)]
+        for part in (data.train, data.test):
+            words += ["--dataset", part.name, part.annotations, part.images]
+        options = self.benchmark.config_options(self.system, self.seed)
+        return [*words, *options, "OUTPUT_DIR", str(self.folder)]
+
+
+def flat(cfg: CfgNode, prefix: str = "") -> dict[str, Any]:
+    """Values of a config by dotted key."""
+    values: dict[str, Any] = {}
+    for key, value in cfg.items():
+        values.update(flat(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else {prefix + key: value})
+    return values
+
+
+def versions() -> dict[str, str]:
+    """Releases of what the results depend on."""
+    installed = {}
+    for package in PACKAGES:
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return installed
