@@ -31,11 +31,13 @@ def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
     """Train with ``loss``; energies and margins of the test set."""
     images = load(settings, seed)
     logits, target = apply(classifier(settings, images, seed, loss), images.test, settings)
+    # A folder's images stand class by class.
+    shown = torch.randperm(len(target), generator=torch.Generator().manual_seed(seed))[:KEPT]
     return {
         **energies(logits, target),
         MARGIN: margin(logits, target).median().item(),
-        "logits": logits[:KEPT].tolist(),
-        "target": target[:KEPT].tolist(),
+        "logits": logits[shown].tolist(),
+        "target": target[shown].tolist(),
     }
 
 

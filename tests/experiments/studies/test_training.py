@@ -15,6 +15,7 @@ from PIL import Image
 from el_plugins.losses import EncouragingLoss
 from el_plugins.metrics import NotFiniteError
 from el_plugins.utils.divergence import DivergedError
+from experiments.studies import energy
 from experiments.studies.data import load, move, source
 from experiments.studies.long_tail import FEWEST, MOST, TESTED, long_tailed, weighted
 from experiments.studies.models import Classifier
@@ -117,12 +118,27 @@ def test_data_in_root_are_found(tmp_path):
     assert images.test[0][1] == 9
 
 
-def test_cifar10_as_folders_of_images(tmp_path):
+def write_cifar10(root, count):
+    """CIFAR-10 as folders of grey JPEG files, two classes with ``count`` images each in both parts."""
     for part in ("train", "val"):
         for number, name in enumerate(("airplane", "truck")):
-            (tmp_path / "cifar10" / part / name).mkdir(parents=True)
-            grey = Image.new("RGB", (32, 32), (100 + 100 * number,) * 3)
-            grey.save(tmp_path / "cifar10" / part / name / "0.jpg")
+            (root / "cifar10" / part / name).mkdir(parents=True)
+            for place in range(count):
+                grey = Image.new("RGB", (32, 32), (100 + 100 * number,) * 3)
+                grey.save(root / "cifar10" / part / name / f"{place}.jpg")
+
+
+def test_figures_show_all_classes_of_a_folder(tmp_path, monkeypatch):
+    write_cifar10(tmp_path, 6)
+    monkeypatch.setattr(energy, "KEPT", 4)
+    settings = Settings(data="cifar10", root=str(tmp_path), epochs=1, batch_size=6)
+    found = energy.run(settings, nn.CrossEntropyLoss(), 1)
+    assert len(found["logits"]) == 4
+    assert set(found["target"]) == {0, 1}
+
+
+def test_cifar10_as_folders_of_images(tmp_path):
+    write_cifar10(tmp_path, 1)
     settings = Settings(data="cifar10", root=str(tmp_path))
     images = load(settings, 1)
     assert (images.classes, images.channels, images.labels.tolist()) == (2, 3, [0, 1])
