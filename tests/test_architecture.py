@@ -1,0 +1,82 @@
+"""The arrows of docs/design.md: what may import what, and no circle, imports inside functions included."""
+
+import ast
+from pathlib import Path
+
+from tests.commands import REPOSITORY
+
+PACKAGES = ("el_plugins", "fairseq_criterions", "detectron2_heads", "experiments")
+
+
+def modules():
+    """Every module by its dotted name."""
+    for package in PACKAGES:
+        for path in (REPOSITORY / package).rglob("*.py"):
+            parts = path.relative_to(REPOSITORY).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+FILES = dict(modules())
+
+
+def imports(path: Path) -> set[str]:
+    """The modules of this project that a file names in its imports."""
+    named = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            named |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names}
+            named |= (submodules & FILES.keys()) or {node.module}
+    return named & FILES.keys()
+
+
+GRAPH = {name: imports(path) for name, path in FILES.items()}
+
+
+def within(name: str, *packages: str) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def arrows(*packages: str) -> set[str]:
+    """What the modules of ``packages`` import from elsewhere in the project."""
+    inside = [targets for name, targets in GRAPH.items() if within(name, *packages)]
+    assert inside
+    return {target for targets in inside for target in targets if not within(target, *packages)}
+
+
+def test_there_is_no_circle():
+    done, walk = set(), []
+
+    def visit(name):
+        assert name not in walk, " -> ".join([*walk[walk.index(name) :], name])
+        if name not in done:
+            walk.append(name)
+            for target in sorted(GRAPH[name]):
+                visit(target)
+            done.add(walk.pop())
+
+    for name in sorted(GRAPH):
+        visit(name)
+
+
+def test_losses_import_no_other_package_of_ours():
+    assert not arrows("el_plugins.losses")
+
+
+def test_adapters_import_losses_and_no_tools():
+    # Checkpoints of fairseq load safely once its adapter is imported.
+    assert arrows("fairseq_criterions") <= {"el_plugins.checkpoints.safe_loading", *losses()}
+    tools = {name for name in FILES if within(name, "detectron2_heads.train_net")}
+    heads = {
+        t for name in FILES if within(name, "detectron2_heads") and name not in tools for t in GRAPH[name]
+    }
+    assert {target for target in heads if not within(target, "detectron2_heads")} <= losses()
+
+
+def losses() -> set[str]:
+    return {name for name in FILES if within(name, "el_plugins.losses")}
+
+
+def test_what_is_in_the_wheel_does_not_import_experiments():
+    assert not arrows("el_plugins", "fairseq_criterions", "detectron2_heads")
