@@ -64,7 +64,7 @@ def test_threshold_one_halts_nothing(halt, gamma):
     torch.testing.assert_close(*gradients)
 
 
-def test_the_constant_is_the_papers_with_its_sign_mended():
+def test_the_constant_is_the_papers_with_its_sign_corrected():
     # -(log p + b) at phi = 1/2, gamma = 1 must equal (1/2) log 2: b = (1/2) log 2.
     just_above = torch.tensor([1e-9], dtype=torch.float64)
     loss = sigmoid_halted_focal_loss(just_above, torch.ones(1), -1, 1.0)
@@ -117,7 +117,7 @@ def test_class_indices_are_their_one_hot(reduction, halt):
     )
 
 
-def test_ignored_rows_are_exactly_nothing():
+def test_ignored_rows_are_exactly_zero():
     x = torch.randn(4, 3)
     x[1] = float("nan")
     x.requires_grad_()

@@ -51,7 +51,7 @@ def test_log_prob_of_the_targets_on_request(reduction, options):
 
 
 @pytest.mark.parametrize("options", [{}, {"bonus": "none"}], ids=str)
-def test_ignored_rows_are_nothing(options):
+def test_ignored_rows_are_zero(options):
     hidden, matrix, offset, target = layer()
     with torch.no_grad():
         offset[0] = -torch.inf  # excluded

@@ -26,7 +26,7 @@ class LargestTensor(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("bonus", ["log", "none"])
-def test_the_logits_are_never_all_there(small_chunks, bonus):
+def test_all_logits_never_exist_at_once(small_chunks, bonus):
     if small_chunks == "formula":
         pytest.skip("the formula needs them")
     hidden, matrix, _, target = layer(shape=(200,))

@@ -12,9 +12,9 @@ pytestmark = pytest.mark.usefixtures("small_chunks")
 
 @pytest.fixture
 def by_torch(monkeypatch, small_chunks):
-    """Dtype and rows at a time of each call of torch's own routine, where the choice is left open."""
+    """Dtype and chunk size of each call of torch's own routine, on the path ``auto``."""
     if small_chunks != "auto" or not hasattr(torch.nn, "LinearCrossEntropyOptions"):
-        pytest.skip("torch's own routine is not in question")
+        pytest.skip("this path or torch does not use torch's own routine")
     routine, calls = F.linear_cross_entropy, []
 
     def recorded(input, *arguments, **options):
@@ -39,7 +39,7 @@ def test_plain_cross_entropy_is_torchs_own(by_torch, reduction, weight):
     torch.testing.assert_close(*gradients)
 
 
-def test_where_torchs_own_would_not_do(by_torch, monkeypatch):
+def test_where_torchs_own_is_not_used(by_torch, monkeypatch):
     hidden, matrix, _, target = layer()
     others = ({"reduction": "none"}, {"label_smoothing": 0.1}, {"bonus": "log"})
     for options in others:

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.usefixtures("small_chunks")
 
 
 class Wrapped(torch.Tensor):
-    """A tensor whose elements lie elsewhere, as DTensor's or a quantised one's do."""
+    """A tensor whose elements are stored elsewhere, as in a DTensor or a quantised tensor."""
 
     @staticmethod
     def __new__(cls, shape):
@@ -28,7 +28,7 @@ class Named(torch.Tensor):
 
 
 class Shared(torch.nn.Parameter):
-    """As accelerate and others derive theirs."""
+    """A subclass such as accelerate and others define."""
 
 
 @pytest.mark.parametrize("kind", [lambda x: x.detach().as_subclass(Named).requires_grad_(), Shared])

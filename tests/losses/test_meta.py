@@ -121,7 +121,7 @@ def test_compiled_code_relative_to_the_second_class(name, smoothing):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("path", ["chunks", "triton", "formula"])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_a_gpu_is_not_waited_for(path, options):
+def test_a_gpu_is_not_synchronized(path, options):
     if "weight" in options:
         options = {**options, "weight": options["weight"].cuda()}
     with use(path):

@@ -126,7 +126,7 @@ def test_nothing_left_is_zero():
 
 
 @pytest.mark.parametrize("weight", [None, torch.ones(4)])
-def test_targets_that_cannot_be_are_nan_where_they_are_not_read(weight, full_graph):
+def test_invalid_targets_are_nan_where_they_are_not_read(weight, full_graph):
     target, broken = torch.tensor([0, 77, -1, -100, 4]), [False, True, True, False, True]
 
     def rows(z):

@@ -80,7 +80,7 @@ def test_floating_zeros_and_ones_are_labels():
     assert torch.equal(losses[0], losses[2])
 
 
-def test_the_label_that_is_not_may_overflow():
+def test_an_impossible_label_may_overflow():
     x = torch.tensor([1e38, -1e38], requires_grad=True)
     options = {"log_end": 1.0, "bonus_eps": 0.0, "bonus_weight": 10.0}
     loss = binary_encouraging_loss_with_logits(x, torch.tensor([0, 1]), reduction="none", **options)
@@ -90,7 +90,7 @@ def test_the_label_that_is_not_may_overflow():
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_targets_that_cannot_be_are_nan_where_they_are_not_read(options, full_graph):
+def test_invalid_targets_are_nan_where_they_are_not_read(options, full_graph):
     broken = [True, False, True, True, False]
 
     def compiled(x, t):

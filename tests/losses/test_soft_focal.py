@@ -1,4 +1,4 @@
-"""Halted focal loss of soft targets, the mixture of its two labels, and of targets that cannot be."""
+"""Halted focal loss of soft targets, the mixture of its two labels, and of invalid targets."""
 
 import itertools
 
@@ -15,7 +15,7 @@ HALTS = ("foreground", "both", "authors")
 
 
 def by_hand(x, t, alpha, gamma, halt, phi):
-    """t L(1) + (1-t) L(0), differentiable, without a thought for large logits."""
+    """t L(1) + (1-t) L(0), differentiable, but inaccurate for large logits."""
     p = x.sigmoid()
     mixture = 0
     for label, p_t, share in ((1, p, t), (0, 1 - p, 1 - t)):
@@ -89,13 +89,13 @@ def test_agrees_with_torch_where_the_definitions_meet():
     labels = (t > 0.5).float()
     actual = sigmoid_halted_focal_loss(x, labels, 0.25, 2.0, halt_threshold=1.0)
     torch.testing.assert_close(actual, ops.sigmoid_focal_loss(x, labels, 0.25, 2.0))
-    half = torch.full_like(x, 0.5)  # there p_t is 1/2 for every p, and focal loss nothing but scaled
+    half = torch.full_like(x, 0.5)  # there p_t is 1/2 for every p: scaled cross-entropy
     theirs = ops.sigmoid_focal_loss(x, half, -1, 2.0)
     torch.testing.assert_close(theirs, F.binary_cross_entropy_with_logits(x, half, reduction="none") / 4)
     assert not torch.allclose(sigmoid_halted_focal_loss(x, half, -1, 2.0, halt_threshold=1.0), theirs)
 
 
-def test_varifocal_loss_is_made_of_it():
+def test_varifocal_loss_in_terms_of_it():
     x, t = 3 * torch.randn(50), torch.rand(50)
     t[::2] = 0
     p = x.sigmoid()
@@ -130,7 +130,7 @@ BROKEN = [True, False, True, True, False]
     ],
     ids=["floating", "integers", "classes"],
 )
-def test_targets_that_cannot_be_are_nan_where_they_are_not_read(targets, broken, reduction):
+def test_invalid_targets_are_nan_where_they_are_not_read(targets, broken, reduction):
     # Under vmap no value can be read.
     x = torch.randn(5, 5, requires_grad=True)
     loss = torch.func.vmap(lambda x, t: sigmoid_halted_focal_loss(x, t, reduction=reduction))(x, targets)
@@ -140,7 +140,7 @@ def test_targets_that_cannot_be_are_nan_where_they_are_not_read(targets, broken,
         assert torch.equal(values.isnan().any(dim=1), torch.tensor(broken))
 
 
-def test_targets_that_cannot_be_are_nan_in_a_compiled_graph(full_graph):
+def test_invalid_targets_are_nan_in_a_compiled_graph(full_graph):
     loss = full_graph(sigmoid_halted_focal_loss)
     assert loss(torch.zeros(5), torch.tensor(DENSE)).isnan().tolist() == BROKEN
     assert loss(torch.zeros(3, 2), torch.tensor([2, 3, -1])).isnan().any(dim=1).tolist() == [

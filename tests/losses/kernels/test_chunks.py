@@ -41,7 +41,7 @@ def test_any_layout_and_grad_output(options):
         torch.testing.assert_close(actual, exact, rtol=1e-5, atol=1e-5)
 
 
-def test_all_ignored_rows_are_nothing():
+def test_all_ignored_rows_are_zero():
     z = torch.full((5, 7), float("nan"), requires_grad=True)
     with use("chunks"):
         loss = encouraging_loss(z, torch.full((5,), -100))
@@ -68,7 +68,7 @@ def test_mixed_precision_training_step(path):
     assert logits.dtype == torch.bfloat16
     assert loss.dtype == torch.float32
     _, expected = results(logits, target, grad_output=torch.full((20,), 1024 / 20))
-    (actual,) = torch.autograd.grad(1024 * loss, logits, retain_graph=True)  # as a scaler of losses does
+    (actual,) = torch.autograd.grad(1024 * loss, logits, retain_graph=True)  # as loss scaling does
     torch.testing.assert_close(actual.double(), expected, rtol=2**-7, atol=0)
     loss.backward()
     assert layer.weight.grad.isfinite().all()

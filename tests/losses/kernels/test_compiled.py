@@ -26,8 +26,8 @@ def test_compiled(options, inplace, no_fallback):
             torch.testing.assert_close(got, expected, rtol=2e-5, atol=2e-6)
 
 
-def test_compiled_code_is_of_the_settings_at_hand(no_fallback):
-    # torch has run code made for one exponent with another.
+def test_compiled_code_is_not_reused_for_other_settings(no_fallback):
+    # torch has run code compiled for one exponent with another.
     z, target = torch.randn(6, 5), torch.randint(5, (6,))
     for exponent in (2.0, 0.5, 3.0):
         options = {"bonus": "power", "bonus_exponent": exponent, "label_smoothing": 0.1}

@@ -25,7 +25,7 @@ def plain(x):
     return x + 1
 
 
-def test_a_failure_is_of_one_call_and_is_told_once():
+def test_a_failure_affects_one_call_and_warns_once():
     fast = Broken(ValueError("unsupported tensor"))
     call = fallback.with_fallback(fast, plain)
     with pytest.warns(
@@ -52,7 +52,7 @@ def test_a_failure_is_of_one_call_and_is_told_once():
     ],
     ids=repr,
 )
-def test_out_of_memory_is_the_callers(error):
+def test_out_of_memory_is_raised(error):
     fast = Broken(error)
     call = fallback.with_fallback(fast, plain)
     for _ in range(2):
@@ -61,7 +61,7 @@ def test_out_of_memory_is_the_callers(error):
     assert fast.calls == 2
 
 
-def test_out_of_memory_of_the_cpu_is_known():
+def test_out_of_memory_of_the_cpu_is_recognized():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60)
     assert fallback.is_out_of_memory(caught.value)

@@ -34,7 +34,7 @@ def logits():
 
 
 class Allocations(TorchDispatchMode):
-    """Sizes of the tensors that are made, in elements, but for views of ``known``."""
+    """The size of the largest new tensor, in elements; views of ``known`` are not new."""
 
     def __init__(self, known):
         super().__init__()
@@ -50,21 +50,21 @@ class Allocations(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("needs_gradient", [False, True])
-def test_forward_makes_nothing_of_the_logits_size(chunks, needs_gradient):
+def test_forward_allocates_nothing_of_the_logits_size(chunks, needs_gradient):
     x, labels = torch.randn(2**14, 80, requires_grad=needs_gradient), torch.zeros(2**14, dtype=torch.long)
-    with Allocations([x, labels]) as made:
+    with Allocations([x, labels]) as new:
         sigmoid_halted_focal_loss(x, labels, reduction="sum")
-    assert made.largest <= 2**18
+    assert new.largest <= 2**18
 
 
-def test_backward_makes_one_gradient(chunks):
+def test_backward_allocates_one_gradient(chunks):
     x = torch.randn(2**14, 80).half().requires_grad_()
     labels = torch.zeros(2**14, dtype=torch.long)
     loss = sigmoid_halted_focal_loss(x, labels, reduction="sum")
-    with Allocations([]) as made:
+    with Allocations([]) as new:
         (gradient,) = torch.autograd.grad(loss, x)
     assert gradient.dtype == torch.float16
-    assert made.largest == x.numel()
+    assert new.largest == x.numel()
 
 
 def test_what_is_saved_goes_through_the_hooks_of_saved_tensors(chunks, targets):
@@ -94,7 +94,7 @@ def test_backward_twice_is_twice_the_same(chunks, targets, reduction):
     torch.testing.assert_close(third, 3 * first)
 
 
-def test_logits_changed_after_forward_are_noticed(chunks, targets):
+def test_logits_changed_after_forward_are_detected(chunks, targets):
     x = logits().requires_grad_() * 1
     loss = sigmoid_halted_focal_loss(x, targets, reduction="sum")
     x.add_(1)

@@ -29,7 +29,7 @@ def test_two_backward_passes_are_right_or_refused():
         torch.autograd.grad(written, z)
 
 
-def test_logits_changed_after_forward_are_noticed():
+def test_logits_changed_after_forward_are_detected():
     z = torch.randn(4, 5, requires_grad=True)
     logits = z * 1
     with use("chunks"):

@@ -21,7 +21,7 @@ def test_triton_cases(name):
 
 
 def test_first_order_suite_in_the_interpreter():
-    # Triton's interpreter cuts where a GPU rounds to half precision.
+    # Triton's interpreter truncates where a GPU rounds to half precision.
     suite = sorted(Path(__file__).parents[1].glob("test_encouraging*.py"))
     chosen = ["-k", "triton and not half", *suite]
     environment = {"TRITON_INTERPRET": "1"}

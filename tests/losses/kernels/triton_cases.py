@@ -64,7 +64,7 @@ def test_grad_output_layout_and_ties(options):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("options", OPTIONS[1:6:4], ids=str)
-def test_non_finite_logits_stay_so(value, options):
+def test_non_finite_logits_give_non_finite_results(value, options):
     z, target = case(3, 50)
     z[1, 7] = value
     loss, gradient = results(z, target, "triton", **options)

@@ -60,7 +60,11 @@ def test_equals_the_formula(kernel_calls, halt, alpha, gamma, phi):
     ("dtype", "rtol", "atol"),
     [
         (torch.float32, 2e-5, 1e-30),
-        (torch.bfloat16, 2**-7, 1e-30),  # a unit in the last place: Triton's interpreter cuts, a GPU rounds
+        (
+            torch.bfloat16,
+            2**-7,
+            1e-30,
+        ),  # 1 ulp: Triton's interpreter truncates
         (torch.float16, 2**-10, 2**-24),
     ],
 )
@@ -121,7 +125,7 @@ def test_logits_that_are_not_finite(value, halt):
 @pytest.mark.parametrize("classes", [1, 5, 1500])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64], ids=str)
 def test_every_integer_dtype_of_labels(dtype, classes):
-    # What lies past the end of the labels is no background: without negative numbers nothing marks it.
+    # Elements past the end of the labels are not background, though no negative label marks them if unsigned.
     settings = FocalSettings(-1.0, 2.0, "foreground", 0.5)
     background = min(classes, 100)
     x, label = torch.zeros(3, classes, device=DEVICE), torch.full((3,), background, device=DEVICE)
