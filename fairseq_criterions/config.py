@@ -100,10 +100,12 @@ def check_flags(options: Mapping[str, Any]) -> None:
     fields = EncouragingLabelSmoothedCrossEntropyCriterionConfig.__dataclass_fields__
     given = [name for name in MEANINGFUL_FOR if options[name] != fields[name].default]
     for name in given:
+        flag = f"--{name.replace('_', '-')} {options[name]}"
+        if name != "bonus_weight" and not options["bonus_weight"]:
+            raise ValueError(f"{flag} has no meaning with --bonus-weight 0: drop one of the two")
         if options["bonus"] not in MEANINGFUL_FOR[name]:
-            flag = "--" + name.replace("_", "-")
             raise ValueError(
-                f"{flag} {options[name]} has no meaning with --bonus {options['bonus']}, only with "
+                f"{flag} has no meaning with --bonus {options['bonus']}, only with "
                 f"--bonus {', '.join(MEANINGFUL_FOR[name])}: drop one of the two"
             )
     if "bonus_schedule" in given and not options["bonus_warmup_updates"]:

@@ -1,8 +1,9 @@
 """The arrows of docs/design.md: what may import what, and no circle, imports inside functions included."""
 
 import ast
-from graphlib import TopologicalSorter
 from pathlib import Path
+
+from graphlib import TopologicalSorter
 
 from tests.commands import REPOSITORY
 

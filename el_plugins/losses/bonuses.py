@@ -53,8 +53,9 @@ class Bonus:
     def __post_init__(self) -> None:
         check_choice("bonus", self.name, BONUSES)
         check_number("log_end", self.log_end, low=0.0, high=1.0)
-        if not isinstance(self.weight, Tensor):
-            check_number("bonus_weight", self.weight, low=0.0)
+        if isinstance(self.weight, Tensor):
+            raise ValueError("bonus_weight must be a number, got a tensor")
+        check_number("bonus_weight", self.weight, low=0.0)
         check_number("bonus_exponent", self.exponent, above=0.0)
         check_number("bonus_eps", self.eps, low=0.0, below=0.5)  # so only the arg-max class reaches it
         if self.start is not None:

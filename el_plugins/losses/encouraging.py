@@ -126,7 +126,7 @@ def check_overwritable(input: Tensor) -> None:
 
 
 class EncouragingLoss(nn.Module):
-    """:func:`encouraging_loss` as a module; the same arguments, checked at construction.
+    """:func:`encouraging_loss` as a module; the same arguments but ``return_log_prob``, checked when built.
 
     ``weight`` is a buffer, so it moves with the module and is saved with it.
     """

@@ -189,6 +189,8 @@ class LinearEncouragingLoss(nn.Module):
     def __init__(self, in_features: int, num_classes: int, *, bias: bool = False, **options: Any) -> None:
         super().__init__()
         self.linear = nn.Linear(in_features, num_classes, bias)
+        if "inplace" in options:
+            raise ValueError("inplace has no meaning here: the logits are never all there")
         self.loss = EncouragingLoss(**options)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

@@ -67,7 +67,10 @@ class BonusSchedule:
         self.delay = delay
         self.warmup = warmup
         self.shape = shape
-        self.base_weights = [module.bonus.weight for module in self._losses]
+        for module in self._losses:  # another schedule may have changed it, as with torch's initial_lr
+            if not hasattr(module, "initial_bonus_weight"):
+                module.initial_bonus_weight = module.bonus.weight
+        self.base_weights = [module.initial_bonus_weight for module in self._losses]
         self.last_update = 0
         self._set_weights()
 

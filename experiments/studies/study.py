@@ -135,11 +135,21 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
 def _measured(study: Study, settings: Settings, name: str, seed: int) -> Mapping[str, Any]:
     """What a run measures, or the step at which it diverged; None for that of a model fit for no measure."""
     try:
-        return study.run(settings, study.systems[name], seed)
+        measured = study.run(settings, study.systems[name], seed)
+        return measured if is_finite(measured) else {DIVERGED: None}
     except DivergedError as error:
         return {DIVERGED: error.step}
     except NotFiniteError:
         return {DIVERGED: None}
+
+
+def is_finite(measured: Mapping[str, Any]) -> bool:
+    """Whether no number of ``measured`` overflowed on the way, of a model whose outputs were finite."""
+    try:
+        json.dumps(measured, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def diverged(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:

@@ -52,6 +52,12 @@ def test_flags_without_a_meaning_for_the_bonus_are_refused(setting, bonus, name,
         criterion_of(setting[1], bonus=bonus, **{name: value})
 
 
+def test_flags_without_a_meaning_for_a_bonus_of_no_weight_are_refused(setting):
+    with pytest.raises(ValueError, match=r"--bonus-eps 0\.1 has no meaning with --bonus-weight 0: drop"):
+        criterion_of(setting[1], bonus_weight=0.0, bonus_eps=0.1)
+    criterion_of(setting[1], bonus_weight=0.0)
+
+
 def test_a_shape_without_a_warm_up_is_refused(setting):
     options = {"bonus_schedule": "cosine", "bonus_delay_updates": 5}
     message = "--bonus-schedule cosine has no meaning without --bonus-warmup-updates > 0"

@@ -103,6 +103,15 @@ def test_overflow_stays_visible(bad, place, options):
     assert not gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", [0, 1])
+def test_overflow_stays_visible_in_log_p(bad, place):
+    z = torch.tensor([[0.3, 0.1, -0.2], [0.3, 0.1, -0.2]])
+    z[0, place] = bad
+    _, log_prob = encouraging_loss(z, torch.tensor([0, 0]), return_log_prob=True)
+    assert log_prob.isfinite().tolist() == [False, True]
+
+
 def test_overflow_in_one_row_leaves_the_others_finite():
     z = torch.tensor([[0.0, 1.0], [float("nan"), 1.0]], requires_grad=True)
     losses = encouraging_loss(z, torch.tensor([0, 0]), reduction="none")

@@ -63,6 +63,7 @@ def test_under_vmap(label_smoothing):
         ({"log_end": float("nan")}, "log_end must be a finite number >= 0 and <= 1, got nan"),
         ({"bonus_eps": 0.5}, "bonus_eps must be a finite number >= 0 and < 0.5, got 0.5"),
         ({"bonus_eps": -1e-5}, "bonus_eps must be a finite number >= 0 and < 0.5, got -1e-05"),
+        ({"bonus_weight": torch.tensor(1.0)}, "bonus_weight must be a number, got a tensor"),
         ({"bonus_weight": -1}, "bonus_weight must be a finite number >= 0, got -1"),
         ({"bonus": "power", "bonus_exponent": 0}, "bonus_exponent must be a finite number > 0, got 0"),
         ({"bonus": "power", "bonus_start": 1.0}, "bonus_start must be a finite number >= 0 and < 1, got 1.0"),

@@ -176,3 +176,11 @@ def test_a_warm_up_is_compiled_twice_in_the_callers_graph(full_graph):
         assert ours == pytest.approx(exact, rel=1e-5)
         schedule.load_state_dict(start)
     assert counters["stats"]["unique_graphs"] == 2
+
+
+def test_a_second_schedule_starts_from_the_initial_weight():
+    loss = EncouragingLoss(bonus_weight=0.5)
+    BonusSchedule(loss, delay=10)
+    assert loss.bonus.weight == 0
+    schedule = BonusSchedule(loss)
+    assert (loss.bonus.weight, schedule.base_weights) == (0.5, [0.5])

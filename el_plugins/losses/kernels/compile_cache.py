@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -43,4 +43,7 @@ def with_dynamic_weight(bonus: Bonus, path: str, like: Tensor) -> Bonus:
     if path != "compiled" or bonus.is_nothing:
         return bonus
     wide = torch.promote_types(like.dtype, torch.float32)
-    return dataclasses.replace(bonus, weight=torch.as_tensor(bonus.weight, dtype=wide, device=like.device))
+    dynamic = copy.copy(bonus)  # checked before; a tensor is for compiled code alone
+    weight = torch.as_tensor(bonus.weight, dtype=wide, device=like.device)
+    object.__setattr__(dynamic, "weight", weight)
+    return dynamic

@@ -127,7 +127,7 @@ def losses(
         options: see :class:`KernelOptions`.
 
     Returns:
-        (n, 1) losses, NaN where the largest logit is not finite; (n, 1) log p of the targets; the state.
+        (n, 1) losses and log p of the targets, NaN where the largest logit is not finite; the state.
     """
     bonus = options.bonus
     top, top_class, reference, total, loss_sum, neg_slope_sum = stats
@@ -160,8 +160,10 @@ def losses(
     grad_target = torch.where(on_top, grad_top, grad_target)
 
     finite = torch.where(top.isfinite(), 1.0, torch.nan).to(top.dtype)
-    loss, grad_per_e, grad_top, grad_target = (x * finite for x in (loss, grad_per_e, grad_top, grad_target))
     log_p = torch.where(on_top, log_top, log_p)
+    loss, log_p, grad_per_e, grad_top, grad_target = (
+        x * finite for x in (loss, log_p, grad_per_e, grad_top, grad_target)
+    )
     reference = torch.where(top.isfinite(), reference, top)  # marks a row that is not finite
     loss, log_p, scale, grad_per_e, grad_top, grad_target = (
         x.masked_fill(~valid, 0) for x in (loss, log_p, scale, grad_per_e, grad_top, grad_target)

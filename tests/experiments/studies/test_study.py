@@ -1,6 +1,7 @@
 """Verdicts, settings, tables and resuming, on a study of one line."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ pytest.importorskip("sklearn")
 pytest.importorskip("torchvision")
 
 from el_plugins.metrics import require_finite
-from el_plugins.utils.divergence import DivergedError
+from el_plugins.utils.divergence import DIVERGED, DivergedError
 from experiments.studies import report
 from experiments.studies.settings import Settings, read_settings
 from experiments.studies.study import Claim, Study, run_study
@@ -102,6 +103,16 @@ def a_study(calls):
         return {"score": 10.0 * system + seed, "kept": [1, 2]}
 
     return Study("A title", "Table 0", {"CE": 1, "EL, x": 2}, run, {"score": "{:.1f}"}, [])
+
+
+def test_a_measure_that_overflows_is_no_result_and_stops_no_other(tmp_path):
+    def run(settings, value, seed):
+        return {"energies": [value, 1.0]}
+
+    study = Study("t", "p", {"a": -math.inf, "b": 2.0}, run, measures={}, claims=[])
+    results = run_study(study, Settings(seeds=[1]), tmp_path)
+    assert results["a"][1][DIVERGED] is None
+    assert results["b"][1]["energies"] == [2.0, 1.0]
 
 
 def test_only_what_is_missing_runs(tmp_path):
