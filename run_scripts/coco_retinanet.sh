@@ -3,83 +3,56 @@
 #
 #   run_scripts/coco_retinanet.sh [KEY VALUE ...]
 #
-# KEY VALUE pairs go to every training's config (MODEL.RETINANET.HALT authors, SOLVER.AMP.ENABLED True). Trains on
-# all GPUs of this machine; batch, learning rate and iterations are scaled from the authors' 4 GPUs to those in use.
-# Stop it at any moment and start it again: it goes on where it was.
+# Downloads what is missing, then calls el-detection-benchmark with examples/coco_retinanet.yaml. KEY VALUE pairs go
+# to every training's config (MODEL.RETINANET.HALT authors, SOLVER.AMP.ENABLED True). Batch, learning rate and
+# iterations are scaled from the authors' 4 GPUs to those in use. Start it again to go on where it was stopped.
 #
-#   OUTPUT=outputs/coco             where trainings and the table go
+#   OUTPUT=outputs/coco             where trainings and the table go; shared by all machines
 #   SEEDS="1 2 3"  SYSTEMS="focal halted_focal"    add _batch32 to a system for the reading of Table 6
 #   DETECTRON2_DATASETS=datasets    looked in for coco/{train2017,val2017,annotations} and R-50.pkl; what is missing
 #                                   is downloaded there (20 GB). COCO_URL and WEIGHTS_URL name mirrors
 #   NUM_GPUS                        GPUs of each machine (default: all)
 #   NNODES NODE_RANK MASTER_ADDR MASTER_PORT       several machines, all started alike; or SLURM's variables
+#   WAIT_MINUTES=120                for the other machines; the first downloads, the others wait
 #   PYTHON=python   DRY_RUN=1 prints the commands instead of running them
 set -euo pipefail
-
-python=${PYTHON:-python}
-output=${OUTPUT:-outputs/coco}
-seeds=${SEEDS:-1 2 3}
-systems=${SYSTEMS:-focal halted_focal}
-export DETECTRON2_DATASETS=${DETECTRON2_DATASETS:-datasets}
-official=http://images.cocodataset.org
-coco_url=${COCO_URL:-$official}
-weights_url=${WEIGHTS_URL:-https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/MSRA}
-coco=$DETECTRON2_DATASETS/coco
-weights=$DETECTRON2_DATASETS/R-50.pkl
-
+here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=run_scripts/common.sh
-source "$(dirname "$0")/common.sh"
+source "$here/common.sh"
+[[ ${1:-} != -h && ${1:-} != --help ]] || { sed -n '2,/^set /{s/^# \{0,1\}//p}' "$0"; exit; }
+python=${PYTHON:-python}
+[[ ${NUM_GPUS:-1} =~ ^[1-9][0-9]*$ ]] || die "NUM_GPUS must be a whole number from 1, got $NUM_GPUS"
+for system in ${SYSTEMS:=focal halted_focal}; do
+    [[ $system =~ ^(halted_)?focal(_batch32)?$ ]] \
+        || die "SYSTEMS must be of focal, halted_focal, focal_batch32, halted_focal_batch32, got $system"
+done
+DETECTRON2_DATASETS=$(realpath -m "${DETECTRON2_DATASETS:-datasets}")
+export DETECTRON2_DATASETS
+coco=$DETECTRON2_DATASETS/coco
+official=http://images.cocodataset.org
 
 # unpack FOLDER ARCHIVE BYTES: coco/FOLDER from the archive, moved into place when it is whole.
 unpack() {
-    local folder=$1 archive=$2 bytes=$3
-    [[ -d $coco/$folder ]] && return
-    [[ $coco_url == "$official" ]] || bytes=
+    local zip=$coco/${2##*/}
+    [[ -d $coco/$1 ]] && return
     run mkdir -p "$coco"
-    fetch "$coco_url/$archive" "$coco/${archive##*/}" "$bytes"
-    echo "unpacking ${archive##*/} (minutes for the pictures)"
+    fetch "${COCO_URL:-$official}/$2" "$zip" "$([[ -n ${COCO_URL:-} ]] || echo "$3")"
+    echo "unpacking $zip (minutes for the images)"
     run rm -rf "$coco/unpacking"
-    run "$python" -m zipfile -e "$coco/${archive##*/}" "$coco/unpacking" \
-        || die "$coco/${archive##*/} is damaged: delete it and start again"
-    run mv "$coco/unpacking/$folder" "$coco/$folder"
-    run rm -rf "$coco/unpacking" "$coco/${archive##*/}"
+    run "$python" -m zipfile -e "$zip" "$coco/unpacking" || die "$zip is damaged: delete it and start again"
+    run mv "$coco/unpacking/$1" "$coco/$1"
+    run rm -rf "$coco/unpacking" "$zip"
 }
-
-heads=$("$python" -c 'from importlib.util import find_spec as f; print(f("detectron2_heads").submodule_search_locations[0])')
-config() { echo "$heads/configs/retinanet_R_50_FPN_1x_$1.yaml"; }
-
-gpus=${NUM_GPUS:-$("$python" -c 'import torch; print(torch.cuda.device_count())')}
-if ((gpus == 0)); then
-    echo "no GPU found: training on the CPU, which takes months for the whole schedule" >&2
-    gpus=1
-fi
 find_machines
-launch=(--num-gpus "$gpus")
-if ((machines > 1)); then
-    launch+=(--num-machines "$machines" --machine-rank "$rank")
-    launch+=(--dist-url "tcp://$MASTER_ADDR:$MASTER_PORT")
-fi
-
-for system in $systems; do
-    [[ -e $(config "$system") ]] || die "SYSTEMS must be of focal, halted_focal, focal_batch32, halted_focal_batch32, got $system"
-done
-unpack annotations annotations/annotations_trainval2017.zip 252907541
-unpack val2017 zips/val2017.zip 815585330
-unpack train2017 zips/train2017.zip 19336861798
-fetch "$weights_url/R-50.pkl" "$weights"
-[[ -n ${DRY_RUN:-} ]] || "$python" -m el_plugins.detection.coco "$coco"
-
-for seed in $seeds; do
-    for system in $systems; do
-        folder=$output/$system-seed$seed
-        if [[ -e $folder/results.json ]]; then
-            echo "$folder is done"
-            continue
-        fi
-        run "$python" -m detectron2_heads.train_net --resume "${launch[@]}" --config-file "$(config "$system")" \
-            MODEL.WEIGHTS "$weights" SEED "$seed" OUTPUT_DIR "$folder" "$@"
-    done
-done
 if ((rank == 0)); then
-    run "$python" -m el_plugins.detection.compare "$output"
+    unpack annotations annotations/annotations_trainval2017.zip 252907541
+    unpack val2017 zips/val2017.zip 815585330
+    unpack train2017 zips/train2017.zip 19336861798
+    fetch "${WEIGHTS_URL:-https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/MSRA}/R-50.pkl" \
+        "$DETECTRON2_DATASETS/R-50.pkl"
 fi
+# shellcheck disable=SC2086 # SYSTEMS and SEEDS are lists of words
+run "$python" -m el_plugins.detection.benchmark "$here/../examples/coco_retinanet.yaml" \
+    --output "${OUTPUT:-outputs/coco}" --systems $SYSTEMS --seeds ${SEEDS:-1 2 3} --options "${*@Q}" \
+    ${NUM_GPUS:+--num-gpus "$NUM_GPUS"} --num-machines "$machines" --machine-rank "$rank" \
+    --master "${MASTER_ADDR:-localhost}:$MASTER_PORT" --wait "${WAIT_MINUTES:-120}"
