@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from benchmarks.measure import RESULTS, read
-from el_plugins.utils.files import write_text
+from el_plugins.utils.files import atomic_file, write_text
 
 TITLES = {
     "rows": "Encouraging loss beside cross-entropy",
@@ -44,10 +44,9 @@ def draw(rows: Sequence[dict[str, str]], path: Path) -> None:
     axes[0].set(title="time, forward and backward, to fairseq LS-CE's")
     axes[1].set(title="memory beyond the logits, in logits (at least 0.01)")
     axes[1].legend(fontsize=8, loc=(0.6, 0.12))
-    temporary = path.with_name("chart.tmp.png")
-    figure.savefig(temporary, dpi=150)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
     plt.close(figure)
-    temporary.replace(path)
 
 
 def main() -> None:

@@ -1,14 +1,12 @@
 """Average the weights of several checkpoints into one: ``el-average-checkpoints``.
 
-fairseq's script is not in its pip package, adds bf16 in bf16, keeps the optimizer and mistakes which
-checkpoints are best. This one reads fairseq, detectron2 and plain state-dict files, one at a time.
+fairseq's script is not in its pip package, sums bf16 in bf16, keeps the optimizer state and chooses the wrong
+checkpoints as best. This one reads fairseq, detectron2 and plain state-dict files, one at a time.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,11 @@ from torch import Tensor
 
 from el_plugins.checkpoints.choose import best_checkpoints, last_checkpoints
 from el_plugins.checkpoints.safe_loading import load_checkpoint
+from el_plugins.utils.files import atomic_file
 
 try:
     from tqdm import tqdm
-except ImportError:  # with torch alone there is no bar
+except ImportError:  # no progress bar without tqdm
 
     def tqdm(items, **_):
         """The items themselves."""
@@ -71,17 +70,17 @@ def weights_of(checkpoint: Any, path: str | Path) -> dict[str, Tensor]:
     """The state dict inside ``checkpoint``: under ``model`` (fairseq, detectron2) or the file itself."""
     weights = checkpoint.get("model", checkpoint) if isinstance(checkpoint, Mapping) else None
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise ValueError(f"{path} holds no state dict: expected tensors by name, alone or under 'model'")
+        raise ValueError(f"{path} holds no state dict: expected tensors by name, at the top or under 'model'")
     return weights
 
 
 def check_same_layout(
-    expected: Mapping[str, Tensor], found: Mapping[str, Tensor], path: str | Path, first: str | Path
+    expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: str | Path, first: str | Path
 ) -> None:
     """Raise ValueError unless both have the same names and shapes."""
-    if different := sorted(expected.keys() ^ found.keys()):
+    if different := sorted(expected.keys() ^ weights.keys()):
         raise ValueError(f"{path} and {first} differ in keys: {', '.join(different[:5])}")
-    for name, value in found.items():
+    for name, value in weights.items():
         if value.shape != expected[name].shape:
             raise ValueError(
                 f"{path}: {name} has shape {tuple(value.shape)}, in {first} {tuple(expected[name].shape)}"
@@ -89,30 +88,21 @@ def check_same_layout(
 
 
 def without_training_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """``checkpoint`` without what only the optimizer needs; fairseq's reader still finds its keys."""
+    """``checkpoint`` without the optimizer's state; fairseq can still read it."""
     if "model" not in checkpoint:
         return checkpoint
     return {key: value for key, value in checkpoint.items() if key not in TRAINING_STATE}
 
 
-def save_atomically(checkpoint: Any, output: Path) -> None:
-    """Write beside ``output`` and rename, so that ``output`` is never half a file."""
+def save_checkpoint(checkpoint: Any, output: Path) -> None:
+    """``torch.save`` to ``output``, which is complete or absent; its folder is made if missing."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.", suffix=".tmp")
-    os.close(handle)
-    try:
+    with atomic_file(output) as temporary:
         torch.save(checkpoint, temporary)
-        # mkstemp makes private files; an ordinary one has what the umask leaves.
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, output)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Command line, by fairseq's names."""
+    """The options, named as fairseq's."""
     parser = argparse.ArgumentParser(prog="el-average-checkpoints", description=__doc__)
     parser.add_argument(
         "--inputs", nargs="+", required=True, help="checkpoint files, or one folder to choose from"
@@ -129,7 +119,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--num-best-checkpoints",
         type=positive,
         metavar="N",
-        help="the best N checkpoint.best_METRIC_VALUE.pt (kept by --keep-best-checkpoints); what is best "
+        help="the best N checkpoint.best_METRIC_VALUE.pt (of --keep-best-checkpoints); what is best "
         "follows the --maximize-best-checkpoint-metric they were trained with",
     )
     parser.add_argument(
@@ -152,7 +142,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def positive(text: str) -> int:
-    """A whole number above 0, for argparse."""
+    """Parse a positive integer, for argparse."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
@@ -176,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             paths = [Path(path) for path in options.inputs]
         print("averaging", *paths, sep="\n  ")
-        save_atomically(average_checkpoints(paths), options.output)
+        save_checkpoint(average_checkpoints(paths), options.output)
     except (OSError, ValueError) as error:
         raise SystemExit(f"el-average-checkpoints: {error}") from error
     print(f"wrote {options.output}")

@@ -24,26 +24,33 @@ def last_checkpoints(
     Raises:
         ValueError: there are fewer than ``count``.
     """
+    paths = numbered_checkpoints(folder, by_update=by_update, upper_bound=upper_bound)
+    kind = "update" if by_update else "epoch"
+    return _enough(paths, count, f"{kind} checkpoints", folder)[-count:]
+
+
+def numbered_checkpoints(
+    folder: Path, *, by_update: bool = False, upper_bound: int | None = None
+) -> list[Path]:
+    """All epoch (or update) checkpoints of ``folder`` up to ``upper_bound``, oldest first."""
     pattern = UPDATE if by_update else EPOCH
     numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
-    within = sorted(entry for entry in numbered if upper_bound is None or entry[0] <= upper_bound)
-    kind = "update" if by_update else "epoch"
-    return _enough([path for _, path in within], count, f"{kind} checkpoints", folder)[-count:]
+    return [path for number, path in sorted(numbered) if upper_bound is None or number <= upper_bound]
 
 
 def best_checkpoints(folder: Path, count: int) -> list[Path]:
-    """The best ``count`` of the checkpoints that ``--keep-best-checkpoints`` kept in ``folder``, best first.
+    """The best ``count`` checkpoints saved by ``--keep-best-checkpoints`` in ``folder``, best first.
 
-    Whether high or low is best is read from the settings stored in one of them.
+    Whether a high or a low metric is best is read from the settings stored in one of them.
 
     Raises:
-        ValueError: there are fewer than ``count``, or they were kept by different metrics.
+        ValueError: there are fewer than ``count``, or their metrics differ.
     """
-    kept = [(match, path) for path in folder.iterdir() if (match := BEST.fullmatch(path.name))]
-    metrics = sorted({match[1] for match, _ in kept})
+    named = [(match, path) for path in folder.iterdir() if (match := BEST.fullmatch(path.name))]
+    metrics = sorted({match[1] for match, _ in named})
     if len(metrics) > 1:
         raise ValueError(f"{folder} holds the best checkpoints of several metrics: {', '.join(metrics)}")
-    paths = [path for _, path in sorted(kept, key=lambda entry: (float(entry[0][2]), entry[1].name))]
+    paths = [path for _, path in sorted(named, key=lambda entry: (float(entry[0][2]), entry[1].name))]
     _enough(paths, count, "checkpoint.best_*.pt", folder)
     settings = load_checkpoint(paths[0])["cfg"]["checkpoint"]
     # The settings are a namespace in checkpoints of older releases.

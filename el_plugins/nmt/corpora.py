@@ -1,12 +1,11 @@
-"""From parallel text to a binarised fairseq corpus and a settings file of el-nmt-benchmark for it."""
+"""From parallel text to a binarised fairseq corpus, with a settings file for el-nmt-benchmark."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from el_plugins.nmt.parallel import Splits
 from el_plugins.nmt.recipe import Recipe
 from el_plugins.nmt.subwords import split_pieces, split_words
 from el_plugins.utils.commands import run
-from el_plugins.utils.files import check_settings, write_text
+from el_plugins.utils.files import atomic_dir, check_settings, write_text
 from el_plugins.utils.locks import locked
 
 NAME = re.compile(r"\w[\w-]*")
@@ -30,60 +29,55 @@ TEMPLATES = jinja2.Environment(
 
 
 def prepare(splits: Splits, recipe: Recipe, folder: Path) -> None:
-    """Make ``folder`` from ``splits``, whole or not at all; if it is there already, compare its settings.
+    """Make ``folder`` from ``splits``, complete or not at all; if it exists, compare its settings.
 
-    It holds ``text/`` (plain references and their sources), ``tokens/`` (the same in tokens), ``subwords/``,
-    the binarised ``bin/``, ``benchmark.yaml``, and ``settings.json`` with a digest of the text.
+    It contains ``text/`` (plain references and their sources), ``tokens/`` (the same, tokenised),
+    ``subwords/``, the binarised ``bin/``, ``benchmark.yaml``, ``settings.json`` with digests of the text.
 
     Args:
         splits: ``train``, ``valid`` unless the recipe holds it out, and any number of test sets.
 
     Raises:
         RuntimeError: fairseq-preprocess failed.
-        ValueError: ``folder`` is another's or was made with other settings, a name will not do, or no
-            training pair is left.
+        ValueError: ``folder`` was made by something else or with other settings, a name is not allowed, or
+            no training pair remains.
     """
     tests = [part for part in splits if part not in ("train", "valid")]
     for name in (*tests, recipe.source, recipe.target):
         if not NAME.fullmatch(name):
-            raise ValueError(f"names of test sets and languages are letters, digits, - and _, got {name!r}")
+            raise ValueError(f"names of test sets and languages: letters, digits, - and _, got {name!r}")
     if "," in str(folder):
-        raise ValueError(f"fairseq-preprocess takes a comma for the end of a name, got {folder}")
+        raise ValueError(f"fairseq-preprocess splits names at commas, so FOLDER must have none, got {folder}")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    settings = {**asdict(recipe), "text": {part: digest(text) for part, text in splits.items()}}
+    max_ratio = recipe.max_ratio if math.isfinite(recipe.max_ratio) else None  # JSON has no infinity
+    settings = {
+        **asdict(recipe),
+        "max_ratio": max_ratio,
+        "text": {part: digest(text) for part, text in splits.items()},
+    }
     with locked(folder.with_name(folder.name + ".lock")) as lock:
         if not folder.exists():
-            with appearing(folder) as unfinished:
+            with atomic_dir(folder) as unfinished:
                 make(splits, recipe, unfinished, lock)
                 check_settings(settings, unfinished)
-            print(f"made {folder}; edit {folder / 'benchmark.yaml'} and hand it to el-nmt-benchmark")
+            print(f"made {folder}; edit {folder / 'benchmark.yaml'} and run el-nmt-benchmark on it")
         elif (folder / "settings.json").exists():
             check_settings(settings, folder)
-            print(f"{folder} is there, made from the same text with the same settings: nothing to do")
+            print(f"{folder} exists, made from the same text with the same settings: nothing to do")
         else:
             raise ValueError(f"{folder} exists and was not made by el-nmt-prepare: take another folder")
 
 
 def digest(text: dict[str, list[str]]) -> str:
-    """SHA-256 of the sentences of a part, languages included."""
-    whole = hashlib.sha256()
+    """SHA-256 of the sentences of a part, with their languages."""
+    total = hashlib.sha256()
     for language, lines in text.items():
-        whole.update("".join(f"{language}\t{line}\n" for line in lines).encode())
-    return whole.hexdigest()
-
-
-@contextmanager
-def appearing(folder: Path) -> Iterator[Path]:
-    """A folder to work in that gets its name ``folder`` when all went well: it is never half there."""
-    unfinished = folder.with_name(folder.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    yield unfinished
-    unfinished.rename(folder)
+        total.update("".join(f"{language}\t{line}\n" for line in lines).encode())
+    return total.hexdigest()
 
 
 def make(splits: Splits, recipe: Recipe, folder: Path, lock: int) -> None:
-    """Everything of :func:`prepare` but its checks; who holds the descriptor ``lock`` still writes here."""
+    """Fill ``folder`` as :func:`prepare` says; the commands inherit the descriptor ``lock``."""
     pieces = recipe.subwords == "sentencepiece"
     tokens = tokenise(splits, escape=recipe.escape) if recipe.moses else dict(splits)
     if not pieces:
@@ -106,19 +100,19 @@ def make(splits: Splits, recipe: Recipe, folder: Path, lock: int) -> None:
 
 
 def write_part(folder: Path, part: str, text: dict[str, list[str]]) -> None:
-    """Write ``folder/part.language``, a line each."""
+    """Write ``folder/part.language``, one sentence per line."""
     for language, lines in text.items():
         write_lines(folder / f"{part}.{language}", lines)
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
-    """Write a text file, a line each, making its folder."""
+    """Write a text file and make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
 
 
 def binarise(splits: Splits, recipe: Recipe, folder: Path, lock: int) -> None:
-    """Write ``folder/subwords`` and, by fairseq-preprocess, ``folder/bin`` with test sets by their names."""
+    """Write ``folder/subwords`` and, with fairseq-preprocess, ``folder/bin``; test sets keep their names."""
     subwords, numbered, named = folder / "subwords", folder / "bin.unfinished", folder / "bin"
     for part, text in splits.items():
         write_part(subwords, part, text)
@@ -133,12 +127,12 @@ def binarise(splits: Splits, recipe: Recipe, folder: Path, lock: int) -> None:
     names = {f"test{number or ''}": name for number, name in enumerate(tests)}
     named.mkdir()
     for path in numbered.iterdir():
-        part, rest = path.name.split(".", maxsplit=1)
-        path.rename(named / f"{names.get(part, part)}.{rest}")
+        part, suffix = path.name.split(".", maxsplit=1)
+        path.rename(named / f"{names.get(part, part)}.{suffix}")
     numbered.rmdir()
 
 
 def write_settings(recipe: Recipe, tests: Sequence[str], folder: Path) -> None:
-    """Write ``folder/benchmark.yaml``, to be edited for el-nmt-benchmark."""
+    """Write ``folder/benchmark.yaml``, which the user edits for el-nmt-benchmark."""
     template = TEMPLATES.get_template("benchmark.yaml.jinja")
     write_text(folder / "benchmark.yaml", template.render(recipe=recipe, tests=tests or ["valid"]))

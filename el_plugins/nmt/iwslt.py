@@ -1,8 +1,8 @@
-"""IWSLT's TED talks made ready for fairseq, with the content of fairseq's own two recipes.
+"""Prepare IWSLT's TED talks for fairseq, with the content of fairseq's own two recipes.
 
 German-English of 2014: Moses tokens, pairs of 1 to 175 tokens and a ratio of lengths up to 1.5, lower case,
-10,000 BPE operations learned on both sides, every 23rd pair for validation, five sets together as test.
-French-English of 2017: text as it is, 16,384 SentencePiece BPE pieces learned on both sides, dev2010 for
+10,000 BPE operations learned on both sides, every 23rd pair for validation, five sets joined as test.
+French-English of 2017: untokenised text, 16,384 SentencePiece BPE pieces learned on both sides, dev2010 for
 validation, tst2010 to tst2015 as six test sets.
 """
 
@@ -19,8 +19,15 @@ from pathlib import Path
 from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits
 from el_plugins.nmt.recipe import Recipe
+from el_plugins.utils.downloads import check_unchanged, download, record_checksum
 
-# Lines of the training files that are about a talk and are no sentence of it.
+# Neither was reachable when this was written: the original homes are gone.
+URLS = {
+    # Of fairseq's own recipe.
+    "de-en": "http://dl.fbaipublicfiles.com/fairseq/data/iwslt14/de-en.tgz",
+    "fr-en": "https://huggingface.co/datasets/IWSLT/iwslt2017/resolve/main/data/2017-01-trnted/texts/fr/en/fr-en.zip",
+}
+# Lines of the training files that describe a talk and are not sentences of it.
 ABOUT = re.compile(r"<(url|talkid|keywords|speaker|reviewer|translator|doc|/doc)\b")
 TAG = re.compile(r"</?(title|description)>")
 SEGMENT = re.compile(r'<seg id="\d+">\s*(.*?)\s*</seg>')
@@ -37,15 +44,15 @@ FR_EN_TESTS = [f"IWSLT17.TED.tst{year}" for year in range(2010, 2016)]
 
 
 class Archive:
-    """A .tgz or .zip as IWSLT gives it out, for one pair of languages.
+    """A .tgz or .zip as released by IWSLT, for one language pair.
 
     Args:
         path: the archive.
-        source: language translated from, to English.
-        sets: names of the development and test sets that must be there.
+        source: source language; the target is English.
+        sets: names of the required development and test sets.
 
     Raises:
-        ValueError: it is damaged, or another archive; the message says what was expected.
+        ValueError: it is damaged or another archive; the message says what was expected.
     """
 
     def __init__(self, path: Path, source: str, sets: Sequence[str]):
@@ -60,7 +67,7 @@ class Archive:
             )
 
     def _read(self) -> dict[str, str]:
-        """Text of all files by name, read to the end so that damage shows."""
+        """Text of all files by name, read completely so that damage is noticed."""
         try:
             if zipfile.is_zipfile(self.path):
                 with zipfile.ZipFile(self.path) as archive:
@@ -70,10 +77,10 @@ class Archive:
                     opened = ((member.name, archive.extractfile(member)) for member in archive)
                     files = {name: file.read() for name, file in opened if file}
         except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
-            raise ValueError(f"{self.path} is damaged, or no .tgz or .zip: {error}") from error
+            raise ValueError(f"{self.path} is damaged, or not a .tgz or .zip: {error}") from error
         wanted = re.compile(rf"(^|/)({self.pair}/[^/]*)$")
-        found = {match[2]: content for name, content in files.items() if (match := wanted.search(name))}
-        return {name: content.decode("utf-8", errors="replace") for name, content in found.items()}
+        matches = {match[2]: content for name, content in files.items() if (match := wanted.search(name))}
+        return {name: content.decode("utf-8", errors="replace") for name, content in matches.items()}
 
     def training(self) -> dict[str, list[str]]:
         """The training part by language, in the archive's order."""
@@ -95,12 +102,12 @@ class Archive:
         counts = {language: len(lines) for language, lines in text.items()}
         if len(set(counts.values())) > 1 or 0 in counts.values():
             raise ValueError(
-                f"{self.path}: {what} must have as many sentences in both languages, got {counts}"
+                f"{self.path}: {what} must have equally many sentences in both languages, got {counts}"
             )
         return text
 
 
-# Settings by pair, fairseq's own. Sentences that training and tests share stay, as they do there.
+# fairseq's own settings by pair. As there, sentences shared by training and tests are not removed.
 RECIPES = {
     "de-en": Recipe(
         "de",
@@ -120,7 +127,7 @@ RECIPES = {
 
 
 def read_de_en(path: Path) -> Splits:
-    """Training part and the five sets as one test."""
+    """The training part, and the five sets joined as one test."""
     talks = Archive(path, "de", DE_EN_TESTS)
     sets = [talks.set(name) for name in DE_EN_TESTS]
     test = {language: [line for one in sets for line in one[language]] for language in talks.languages}
@@ -128,7 +135,7 @@ def read_de_en(path: Path) -> Splits:
 
 
 def read_fr_en(path: Path) -> Splits:
-    """Training part, validation part and test sets, which the recipe's scripts number as fairseq does."""
+    """The training part, the validation part, and the test sets numbered as in fairseq."""
     talks = Archive(path, "fr", [FR_EN_VALID, *FR_EN_TESTS])
     tests = {f"test{number or ''}": talks.set(name) for number, name in enumerate(FR_EN_TESTS)}
     return {"train": talks.training(), "valid": talks.set(FR_EN_VALID), **tests}
@@ -141,11 +148,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``python -m el_plugins.nmt.iwslt``."""
     parser = argparse.ArgumentParser(prog="python -m el_plugins.nmt.iwslt", description=__doc__)
     parser.add_argument("pair", choices=RECIPES)
-    parser.add_argument("archive", type=Path, help="IWSLT 2014's de-en.tgz or IWSLT 2017's fr-en.tgz or .zip")
-    parser.add_argument("folder", type=Path, help="made; fairseq's data are in its bin/")
+    parser.add_argument(
+        "archive",
+        type=Path,
+        help="IWSLT 2014's de-en.tgz or IWSLT 2017's fr-en.tgz or .zip; downloaded if it is missing",
+    )
+    parser.add_argument("folder", type=Path, help="output folder; fairseq's data are in its bin/")
+    parser.add_argument("--url", help="download the archive from here")
     options = parser.parse_args(arguments)
     try:
+        download(options.url or URLS[options.pair], options.archive)
+        check_unchanged(options.archive)
         prepare(READERS[options.pair](options.archive), RECIPES[options.pair], options.folder)
+        record_checksum(options.archive)
     except (OSError, RuntimeError, ValueError) as error:
         raise SystemExit(f"iwslt: {error}") from error
 

@@ -1,8 +1,8 @@
-"""Multi30k's image captions, ready for fairseq: ``python -m el_plugins.nmt.multi30k``.
+"""Prepare Multi30k's image captions for fairseq: ``python -m el_plugins.nmt.multi30k``.
 
 German or French to English by task 1 of https://github.com/multi30k/dataset (Elliott et al., 2016): Moses
-tokens, lower case, 10,000 BPE operations learned on both sides, four test sets. They are taken as they are,
-though three of their German sentences, and one of the French, are in the training part, too.
+tokens, lower case, 10,000 BPE operations learned on both sides, four test sets. The test sets
+are unchanged, although three of their German sentences and one of the French are also in the training part.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from el_plugins.utils.downloads import download
 URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw/{}.gz"
 PARTS = {"train": "train", "valid": "val"}
 TESTS = ["test_2016_flickr", "test_2017_flickr", "test_2017_mscoco", "test_2018_flickr"]
-# SHA-256 of the texts, whatever they are packed in.
+# SHA-256 of the uncompressed texts.
 DIGESTS = {
     "test_2016_flickr.de": "4be6b5b3236b79c25475c6bb829800a7ce559e9ba7a1f6c2394fe4d40be46d16",
     "test_2016_flickr.en": "399a4382932c1aadd3ceb9bef1008d388a64c76d4ae4e9d4728c6f4301cac182",
@@ -45,11 +45,11 @@ DIGESTS = {
 
 
 def read(source: str, folder: Path) -> Splits:
-    """All parts from ``folder``, plain or ``.gz``; what is missing is downloaded into it.
+    """All parts from ``folder``, plain or ``.gz``; missing files are downloaded into it.
 
     Raises:
         RuntimeError: a download failed.
-        ValueError: a file is not the one of the release.
+        ValueError: a file differs from the release.
     """
     splits = {}
     for part, name in {**PARTS, **{name: name for name in TESTS}}.items():
@@ -58,7 +58,7 @@ def read(source: str, folder: Path) -> Splits:
                 download(URL.format(f"{name}.{language}"), folder / f"{name}.{language}.gz")
             path = find_side(folder / name, language)
             if hashlib.sha256(read_bytes(path)).hexdigest() != DIGESTS[f"{name}.{language}"]:
-                raise ValueError(f"{path} is not Multi30k's: delete it")
+                raise ValueError(f"{path} differs from Multi30k's release: delete it")
         splits[part] = read_pairs(folder / name, source, "en")
     return splits
 
@@ -66,12 +66,12 @@ def read(source: str, folder: Path) -> Splits:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``python -m el_plugins.nmt.multi30k``."""
     parser = argparse.ArgumentParser(prog="python -m el_plugins.nmt.multi30k", description=__doc__)
-    parser.add_argument("source", choices=["de", "fr"], help="translated from, to English")
-    parser.add_argument("folder", type=Path, help="made; fairseq's data are in its bin/")
+    parser.add_argument("source", choices=["de", "fr"], help="source language; the target is English")
+    parser.add_argument("folder", type=Path, help="output folder; fairseq's data are in its bin/")
     parser.add_argument(
         "--raw",
         type=Path,
-        help="where train.de.gz and so on are, or are downloaded to (default: downloads beside FOLDER)",
+        help="folder of train.de.gz etc., downloaded if missing (default: downloads beside FOLDER)",
     )
     options = parser.parse_args(arguments)
     try:

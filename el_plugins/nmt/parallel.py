@@ -1,4 +1,4 @@
-"""Parallel text: read from plain, gzip or TSV files, and checked before anything is made of it."""
+"""Read parallel text from plain, gzip or TSV files, and check it."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import Dict, List
 
 # Sentences by part (train, valid, names of the test sets) and language; a part's languages are parallel.
 Splits = Dict[str, Dict[str, List[str]]]
-EXAMPLES = 3  # shown of every fault
+EXAMPLES = 3  # shown for each fault
 
 
 def read_bytes(path: Path) -> bytes:
     """The content of a file, unpacked if its name ends in ``.gz``.
 
     Raises:
-        ValueError: it is no whole gzip file.
+        ValueError: it is not a complete gzip file.
     """
     if path.suffix != ".gz":
         return path.read_bytes()
     try:
         return gzip.decompress(path.read_bytes())
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is no whole gzip file: {error}") from error
+        raise ValueError(f"{path} is not a complete gzip file: {error}") from error
 
 
 def read_lines(path: Path) -> list[str]:
-    """The stripped lines of a UTF-8 file, plain or ``.gz``, split at line feeds alone.
+    """The stripped lines of a UTF-8 file, plain or ``.gz``, split only at line feeds.
 
     Raises:
-        ValueError: it is no UTF-8 text, or no whole gzip file.
+        ValueError: it is not UTF-8 text, or not a complete gzip file.
     """
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text: {error}") from error
-    # fairseq would end a line at a carriage return, too.
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+    # fairseq also ends a line at a carriage return.
     lines = [line.replace("\r", " ").strip() for line in text.split("\n")]
     return lines if lines[-1] else lines[:-1]
 
@@ -46,8 +46,8 @@ def read_pairs(prefix: Path, source: str, target: str) -> dict[str, list[str]]:
     """Sentences by language: of ``prefix.source`` and ``prefix.target``, or of one TSV file.
 
     Args:
-        prefix: of two files named by language, each plain or with ``.gz`` after it; or the name of a file
-            whose lines are a source and a target sentence and maybe more columns, with tabs between them.
+        prefix: of two files, with the language as suffix and ``.gz`` after it if compressed; or the name of a
+            TSV file with a source column, a target column and possibly others.
 
     Raises:
         ValueError: a file is missing or empty, they have unequal numbers of lines, or a line has no tab.
@@ -64,21 +64,21 @@ def read_pairs(prefix: Path, source: str, target: str) -> dict[str, list[str]]:
         text = {language: read_lines(find_side(prefix, language)) for language in (source, target)}
     counts = {language: len(lines) for language, lines in text.items()}
     if len(set(counts.values())) > 1 or 0 in counts.values():
-        raise ValueError(f"{prefix} must have as many sentences in both languages, got {counts}")
+        raise ValueError(f"{prefix} must have equally many sentences in both languages, got {counts}")
     return text
 
 
 def find_side(prefix: Path, language: str) -> Path:
-    """``prefix.language``, else ``prefix.language.gz``; ValueError where neither exists."""
+    """``prefix.language``, else ``prefix.language.gz``; ValueError if neither exists."""
     plain = prefix.with_name(f"{prefix.name}.{language}")
     for path in (plain, plain.with_name(plain.name + ".gz")):
         if path.is_file():
             return path
-    raise ValueError(f"neither {plain} nor {plain}.gz exists, and {prefix} is no TSV file")
+    raise ValueError(f"neither {plain} nor {plain}.gz exists, and {prefix} is not a TSV file")
 
 
 def check_sides(splits: Splits) -> None:
-    """Raise ValueError, with counts and examples, where one side of a pair is empty."""
+    """Raise ValueError, with counts and examples, if one side of a pair is empty."""
     for part, text in splits.items():
         for language, lines in text.items():
             if empty := [number for number, line in enumerate(lines, start=1) if not line]:
@@ -89,12 +89,12 @@ def check_sides(splits: Splits) -> None:
 
 
 def normal(sentence: str) -> str:
-    """The sentence without case and spacing, to be compared with others."""
+    """The sentence without case and spacing, for comparisons."""
     return " ".join(sentence.casefold().split())
 
 
 def shared_sentences(splits: Splits) -> dict[str, dict[str, list[str]]]:
-    """Sentences of each test set that ``train`` has, too, compared as :func:`normal` has them."""
+    """Sentences of each test set that are also in ``train``, compared after :func:`normal`."""
     known = {language: set(map(normal, lines)) for language, lines in splits["train"].items()}
     return {
         part: {
@@ -107,15 +107,15 @@ def shared_sentences(splits: Splits) -> dict[str, dict[str, list[str]]]:
 
 
 def describe_shared(splits: Splits) -> str:
-    """What :func:`shared_sentences` finds, with counts and examples; empty where there is nothing."""
-    found = []
+    """The result of :func:`shared_sentences` in words, with counts and examples; empty if there are none."""
+    shared = []
     for part, text in shared_sentences(splits).items():
         for language, lines in text.items():
             if lines:
                 total = len(splits[part][language])
                 examples = "; ".join(_unique(lines)[:EXAMPLES])
-                found.append(f"{len(lines)} of {total} sentences of {part}.{language}, such as: {examples}")
-    return "\n".join(found)
+                shared.append(f"{len(lines)} of {total} sentences of {part}.{language}, such as: {examples}")
+    return "\n".join(shared)
 
 
 def _unique(lines: Sequence[str]) -> list[str]:

@@ -1,8 +1,8 @@
-"""Parallel text of one's own, ready for fairseq and el-nmt-benchmark: ``el-nmt-prepare``.
+"""Prepare your own parallel text for fairseq and el-nmt-benchmark: ``el-nmt-prepare``.
 
-PREFIX stands for two files with a sentence a line, PREFIX.SOURCE and PREFIX.TARGET, each plain or with .gz
-after it; or it is the name of one TSV file, a pair of sentences a line. FOLDER is made whole or not at all;
-edit the benchmark.yaml in it and hand it to el-nmt-benchmark.
+PREFIX names two files with one sentence per line, PREFIX.SOURCE and PREFIX.TARGET, plain or with .gz
+appended; or it names one TSV file with one sentence pair per line. FOLDER is complete or absent. Edit the
+benchmark.yaml in it and run el-nmt-benchmark on it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from el_plugins.nmt.recipe import SUBWORDS, Recipe
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Command line; its ``test`` holds prefixes by name."""
+    """The options; ``test`` maps names to prefixes."""
     parser = argparse.ArgumentParser(prog="el-nmt-prepare", description=__doc__)
-    parser.add_argument("--source", required=True, help="language translated from: de")
-    parser.add_argument("--target", required=True, help="language translated to: en")
+    parser.add_argument("--source", required=True, help="source language, such as de")
+    parser.add_argument("--target", required=True, help="target language, such as en")
     parser.add_argument("--train", required=True, type=Path, metavar="PREFIX", help="training part")
     parser.add_argument("--valid", required=True, type=Path, metavar="PREFIX", help="validation part")
     parser.add_argument(
@@ -30,13 +30,13 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         action="extend",
         nargs="+",
         metavar="NAME=PREFIX",
-        help="test sets, one or more; reports call them by NAME",
+        help="one or more test sets; NAME is used in reports",
     )
-    parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="made from all this")
+    parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="output folder")
     parser.add_argument(
         "--tokenizer", choices=["moses", "none"], default="moses", help="default: %(default)s"
     )
-    parser.add_argument("--lowercase", action="store_true", help="all text in lower case, references too")
+    parser.add_argument("--lowercase", action="store_true", help="lower-case all text, references included")
     parser.add_argument(
         "--subwords",
         choices=SUBWORDS,
@@ -49,30 +49,30 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--separate",
         action="store_true",
-        help="subwords and a dictionary for each language, not one of both together",
+        help="subwords and a dictionary for each language instead of shared ones",
     )
     parser.add_argument(
         "--max-length",
         type=int,
         default=250,
-        help="leave out training pairs with more tokens on a side; of SentencePiece's pieces where it splits "
+        help="drop training pairs with more tokens on a side; with SentencePiece, pieces "
         "(default: %(default)s)",
     )
     parser.add_argument(
         "--max-ratio",
         type=float,
         default=2.5,
-        help="leave out training pairs with a side so many times as long as the other (default: %(default)s)",
+        help="drop training pairs whose sides differ more in length (default: %(default)s)",
     )
     parser.add_argument(
-        "--allow-overlap", action="store_true", help="go on where training and test share sentences"
+        "--allow-overlap", action="store_true", help="accept sentences that training and test share"
     )
     options = parser.parse_args(arguments)
-    # argparse gives everything after --test to it.
+    # argparse assigns all words after --test to it.
     if options.folder is None and "=" not in options.test[-1]:
         options.folder = Path(options.test.pop())
     if options.folder is None:
-        parser.error("FOLDER is missing: name it after the test sets")
+        parser.error("FOLDER is missing: give it after the test sets")
     tests = [test.partition("=") for test in options.test]
     for name, _, prefix in tests:
         if not name or not prefix or name in ("train", "valid"):
@@ -84,17 +84,17 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def check_overlap(splits: Splits, allow: bool) -> None:
-    """Say what training and test sets share, on stderr.
+    """Report on stderr the sentences that training and test sets share.
 
     Raises:
-        ValueError: they share a sentence and are not allowed to.
+        ValueError: there are some, and ``allow`` is False.
     """
     if shared := describe_shared(splits):
         if not allow:
             raise ValueError(
-                f"the training part has sentences of a test set (--allow-overlap goes on):\n{shared}"
+                f"training contains sentences of a test set (--allow-overlap accepts them):\n{shared}"
             )
-        print(f"in the training part, too:\n{shared}", file=sys.stderr)
+        print(f"also in the training part:\n{shared}", file=sys.stderr)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

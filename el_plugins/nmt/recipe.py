@@ -1,4 +1,4 @@
-"""What is made of a parallel text before fairseq-preprocess."""
+"""The preprocessing of a parallel text before fairseq-preprocess."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ SUBWORDS = ("bpe", "sentencepiece")
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is made of the text, in this order.
+    """The steps of preprocessing, in this order.
 
     Args:
-        moses: Moses tokens, by each language's rules; else the text's own words.
-        escape: write &, <, >, |, quotes and brackets as entities, as Moses' own script does.
-        max_length: tokens of the longer side of a training pair; of SentencePiece's pieces where it splits.
+        moses: tokenise by Moses' rules of each language; otherwise split at blanks.
+        escape: escape &, <, >, |, quotes and brackets as entities, as Moses' own script does.
+        max_length: of the longer side of a training pair, in tokens (with SentencePiece, in pieces).
         max_ratio: of the lengths of a training pair's sides; None for any.
-        valid_every: hold out every so many of these pairs as ``valid``, where the text has no such part.
-        lowercase: of tokens and plain references alike.
+        valid_every: n holds out every n-th training pair as ``valid``, for text without a validation part.
+        lowercase: tokens and plain references.
         subwords: ``"bpe"`` or ``"sentencepiece"``.
-        size: BPE operations, or SentencePiece's pieces.
-        separate: subwords learned for each language by itself.
-        joined: one dictionary for both languages, which sharing all embeddings needs.
+        size: number of BPE operations, or of SentencePiece's pieces.
+        separate: learn subwords for each language separately.
+        joined: one dictionary for both languages, required for sharing all embeddings.
     """
 
     source: str
@@ -49,10 +49,10 @@ class Recipe:
         if self.source == self.target:
             raise ValueError(f"source and target must be two languages, got {self.source} for both")
         if self.separate and self.joined:
-            raise ValueError("separate subwords have no joined dictionary")
+            raise ValueError("separate subwords have no joined dictionary: joined must be False")
 
     def fits(self, source: str, target: str) -> bool:
-        """Whether a training pair, in tokens, has sides that are not empty and of fitting lengths."""
+        """Whether both sides of a tokenised training pair are non-empty and within the length limits."""
         short, long = sorted((len(source.split()), len(target.split())))
         in_ratio = self.max_ratio is None or long <= self.max_ratio * short
         return short >= 1 and long <= self.max_length and in_ratio

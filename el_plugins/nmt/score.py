@@ -1,7 +1,7 @@
 """Score translations against their references: ``el-score``.
 
-FILE is the output of fairseq-generate (made without --tokenizer), or text with one translation a line.
-Of the former, tokenised BLEU is always reported; BLEU, chrF++ and TER are of plain text and need --reference.
+FILE is the output of fairseq-generate (without --tokenizer), or text with one translation per line. For the
+former, tokenised BLEU is always reported. BLEU, chrF++ and TER compare plain text and need --reference.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def score_file(
 
     Args:
         file: fairseq-generate's output, or plain or tokenised text.
-        reference: plain text, one line a sentence; required unless ``file`` is fairseq-generate's output.
-        detokenizer: undone in the translations before they meet ``reference``.
+        reference: plain text, one sentence per line; required unless ``file`` is fairseq-generate's output.
+        detokenizer: applied to the translations before they are compared with ``reference``.
         language: of the translations.
 
     Raises:
-        ValueError: no reference, or another number of lines than it has.
+        ValueError: there is no reference, or it has another number of lines.
     """
     with file.open(encoding="utf-8") as lines:
         generated = any(GENERATED.match(line) for line in lines)
@@ -46,7 +46,7 @@ def score_file(
         hypotheses = translations.hypotheses
         scores = score_tokenised(hypotheses, translations.references)
     elif reference is None:
-        raise ValueError(f"{file} is no output of fairseq-generate, so it needs --reference")
+        raise ValueError(f"{file} is not the output of fairseq-generate, so it needs --reference")
     else:
         hypotheses, scores = read_lines(file), {}
     if reference is not None:
@@ -55,7 +55,7 @@ def score_file(
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, split at line feeds alone."""
+    """The lines of a text file, split only at line feeds."""
     lines = path.read_text(encoding="utf-8").split("\n")
     return lines if lines[-1] else lines[:-1]
 
@@ -64,12 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-score``."""
     parser = argparse.ArgumentParser(prog="el-score", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="the translations")
-    parser.add_argument("--reference", type=Path, help="plain text of the references, a line each")
+    parser.add_argument("--reference", type=Path, help="plain text of the references, one per line")
     parser.add_argument(
-        "--detokenizer", choices=DETOKENIZERS, help="undo this tokenizer before comparing with --reference"
+        "--detokenizer", choices=DETOKENIZERS, help="tokenizer to undo before comparing with --reference"
     )
     parser.add_argument("--language", default="en", help="of the translations (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="write the scores to this file, too")
+    parser.add_argument("--json", type=Path, help="also write the scores to this file")
     options = parser.parse_args(arguments)
     try:
         scores = score_file(options.file, options.reference, options.detokenizer, options.language)

@@ -1,4 +1,4 @@
-"""Scores of translations, all of them sacrebleu's, and its paired tests between systems."""
+"""Scores of translations and paired tests between systems, all by sacrebleu."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from sacremoses import MosesDetokenizer
 
 GENERATED = re.compile(r"([STH])-(\d+)\t")
 DETOKENIZERS = ("moses",)
-# Of the tokens as they are, what the paper and fairseq-score report; the other scores are of plain text.
+# BLEU of the tokens, which the paper and fairseq-score report; the other scores compare plain text.
 TOKENISED = "bleu_tokenised"
-# How tables call the scores; the keys are their names in results.
+# Titles in tables by name in results.
 TITLES = {TOKENISED: "tokenised BLEU", "bleu": "BLEU", "chrf": "chrF++", "ter": "TER"}
 
 
 def metrics() -> dict[str, BLEU | CHRF | TER]:
-    """The scores of plain text by the names they have in results: BLEU, chrF++ and TER."""
+    """The metrics of plain text, by name in results: BLEU, chrF++ and TER."""
     return {"bleu": BLEU(), "chrf": CHRF(word_order=2), "ter": TER()}
 
 
 class Translations(NamedTuple):
-    """What ``fairseq-generate`` wrote, tokenised, in the corpus' order; subwords are already joined."""
+    """The output of ``fairseq-generate``: tokenised sentences with subwords joined, in the corpus' order."""
 
     sources: list[str]
     hypotheses: list[str]
@@ -38,24 +38,24 @@ def read_generated(path: Path) -> Translations:
     Raises:
         ValueError: sources, best hypotheses and references are not those of sentences 0 to N - 1, each once.
     """
-    found: dict[str, dict[int, str]] = {"S": {}, "H": {}, "T": {}}
+    lines_of: dict[str, dict[int, str]] = {"S": {}, "H": {}, "T": {}}
     with path.open(encoding="utf-8") as lines:
         for line in lines:
             if match := GENERATED.match(line):
-                # Of an n-best list the first is the best.
-                found[match[1]].setdefault(int(match[2]), line.rstrip("\n").split("\t")[-1])
-    count = len(found["H"])
-    for kind, sentences in found.items():
+                # The first of an n-best list is the best.
+                lines_of[match[1]].setdefault(int(match[2]), line.rstrip("\n").split("\t")[-1])
+    count = len(lines_of["H"])
+    for kind, sentences in lines_of.items():
         if not count or sorted(sentences) != list(range(count)):
             raise ValueError(
-                f"{path} is no whole output of fairseq-generate: {len(sentences)} lines of {kind}-, "
+                f"{path} is not a complete output of fairseq-generate: {len(sentences)} lines of {kind}-, "
                 f"{count} of H-, expected one of each for sentences 0 to N - 1"
             )
-    return Translations(*([found[kind][number] for number in range(count)] for kind in "SHT"))
+    return Translations(*([lines_of[kind][number] for number in range(count)] for kind in "SHT"))
 
 
 def detokenise(lines: Sequence[str], detokenizer: str | None, language: str) -> list[str]:
-    """Plain text of tokenised ``lines``; as they are if ``detokenizer`` is None.
+    """Plain text of tokenised ``lines``; unchanged if ``detokenizer`` is None.
 
     Raises:
         ValueError: an unknown detokenizer.
@@ -69,19 +69,19 @@ def detokenise(lines: Sequence[str], detokenizer: str | None, language: str) -> 
 
 
 def score_tokenised(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``{"bleu_tokenised": score}`` of tokens split at blanks, as ``fairseq-score`` counts it."""
+    """``{"bleu_tokenised": score}`` of tokens split at blanks, as in ``fairseq-score``."""
     return {TOKENISED: _score(BLEU(tokenize="none", force=True), hypotheses, references)}
 
 
 def score_text(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """BLEU, chrF++ and TER of plain text against one reference a sentence.
+    """BLEU, chrF++ and TER of plain text against one reference per sentence.
 
     Returns:
-        By metric ``score`` (0 to 100; TER can be higher and is best low) and ``signature``; for BLEU also
-        ``brevity_penalty``, ``length_ratio`` and the four n-gram ``precisions``.
+        By metric ``score`` (0 to 100; TER, where lower is better, can exceed it) and ``signature``; for BLEU
+        also ``brevity_penalty``, ``length_ratio`` and the four n-gram ``precisions``.
 
     Raises:
-        ValueError: not as many hypotheses as references.
+        ValueError: the numbers of hypotheses and references differ.
     """
     return {name: _score(metric, hypotheses, references) for name, metric in metrics().items()}
 
@@ -99,7 +99,7 @@ def _score(metric: BLEU | CHRF | TER, hypotheses: Sequence[str], references: Seq
 def paired_test(
     systems: Mapping[str, Sequence[str]], references: Sequence[str], test: str
 ) -> dict[str, dict[str, float]]:
-    """sacrebleu's test of every system against the first, over the choice of test sentences alone.
+    """sacrebleu's paired test of every system against the first, over test sentences.
 
     Args:
         systems: plain-text translations by system; the first is the baseline.
@@ -107,7 +107,7 @@ def paired_test(
             10,000 trials; seeded by ``SACREBLEU_SEED``, 12345 unless set.
 
     Returns:
-        p-values by metric, by system but the baseline.
+        p-values by metric, for each system but the baseline.
     """
     paired = PairedTest(
         [(name, list(lines)) for name, lines in systems.items()],
@@ -117,11 +117,11 @@ def paired_test(
         n_samples={"bs": 1000, "ar": 10000}[test],
     )
     _, scores = paired()
-    # The first column holds the systems' names; sacrebleu calls the others by names of its own.
+    # The first column has the systems' names; sacrebleu names the others differently.
     columns = dict(zip(metrics(), list(scores.values())[1:]))
     return {
         name: {
-            # Of equal scores sacrebleu finds no resample that differs more, and calls that significant.
+            # For equal scores no resample differs more, which sacrebleu would call significant.
             metric: 1.0 if column[row].score == column[0].score else column[row].p_value
             for metric, column in columns.items()
         }

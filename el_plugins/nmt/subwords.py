@@ -14,10 +14,10 @@ from el_plugins.nmt.parallel import Splits
 
 
 def split_words(splits: Splits, merges: int, codes: Path, *, separate: bool = False) -> Splits:
-    """Subwords by BPE, its ``merges`` operations learned on ``train`` and written to ``codes``.
+    """Split into subwords by BPE, with ``merges`` operations learned on ``train`` and written to ``codes``.
 
     Args:
-        separate: learn each language's own, written to ``codes.LANGUAGE``, not one of all together.
+        separate: learn one per language, written to ``codes.LANGUAGE``, instead of a shared one.
     """
 
     def learn(lines: Sequence[str], path: Path) -> Callable[[str], str]:
@@ -30,7 +30,7 @@ def split_words(splits: Splits, merges: int, codes: Path, *, separate: bool = Fa
 
 
 def split_pieces(splits: Splits, count: int, model: Path, *, separate: bool = False) -> Splits:
-    """SentencePiece BPE with ``count`` pieces, fewer if the text has no more; else as :func:`split_words`."""
+    """Like :func:`split_words`, with SentencePiece BPE of ``count`` pieces, or as many as the text has."""
 
     def learn(lines: Sequence[str], path: Path) -> Callable[[str], str]:
         sentencepiece.SentencePieceTrainer.train(
@@ -49,7 +49,7 @@ def split_pieces(splits: Splits, count: int, model: Path, *, separate: bool = Fa
 
 
 def _learn(splits, learn, path: Path, separate: bool) -> dict[str, Callable[[str], str]]:
-    """What splits a line, by language."""
+    """The function that splits a line, by language."""
     train = splits["train"]
     if separate:
         return {

@@ -1,9 +1,9 @@
-"""Tatoeba's short sentences, ready for fairseq: ``python -m el_plugins.nmt.tatoeba``.
+"""Prepare Tatoeba's short sentences for fairseq: ``python -m el_plugins.nmt.tatoeba``.
 
-German or French to English, from the pairs of tatoeba.org that https://www.manythings.org/anki gives out
-(CC-BY 2.0): Moses tokens, lower case, 10,000 BPE operations learned on both sides. An English sentence has
-several translations there, so whole sentences are held out: 2,000 for the test, 1,000 for validation, each
-with one translation, and training has no sentence of either side of these pairs.
+German or French to English, from the pairs of tatoeba.org that https://www.manythings.org/anki offers
+(CC-BY 2.0): Moses tokens, lower case, 10,000 BPE operations learned on both sides. A sentence may have
+several translations, so English sentences are held out, not pairs: 2,000 for the test and 1,000 for
+validation, each with one translation. No sentence of these pairs, on either side, is used for training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from el_plugins.utils.downloads import download
 
 URL = "https://www.manythings.org/anki/{}-eng.zip"
 CODES = {"de": "deu", "fr": "fra"}
-# The releases of our figures; the site replaces its archives now and then.
+# The releases that our figures were measured on; the site replaces its archives from time to time.
 DIGESTS = {
     "de": "71750f704aeb6b0a01fe57341c3051b9efd98f63b61ee266b2c2283d1b80cb71",
     "fr": "161c93f18da3a7e6df611ed961426613260de8af06ccf8c79c977afe5135ac44",
@@ -30,7 +30,7 @@ HELD_OUT = {"test": 2000, "valid": 1000}
 
 
 def read(archive: Path, source: str) -> list[tuple[str, str]]:
-    """(English, ``source``) pairs of an archive, in its order, none twice.
+    """(English, ``source``) pairs of an archive, in its order, without repetitions.
 
     Raises:
         ValueError: it is damaged, or another archive.
@@ -41,24 +41,24 @@ def read(archive: Path, source: str) -> list[tuple[str, str]]:
             members = [member for member in file.namelist() if member.split("/")[-1] == name]
             text = file.read(members[0]).decode("utf-8") if members else ""
     except (UnicodeDecodeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{archive} is damaged, or no .zip: {error}") from error
+        raise ValueError(f"{archive} is damaged, or not a .zip: {error}") from error
     rows = [line.split("\t") for line in text.split("\n")]
     pairs = [(row[0].strip(), row[1].strip()) for row in rows if len(row) > 1]
     if not pairs:
-        raise ValueError(f"{archive} is not the English-{source} archive: it has no pairs in a file {name}")
+        raise ValueError(f"{archive} is not the English-{source} archive: it has no file {name} with pairs")
     return list(dict.fromkeys(pair for pair in pairs if all(pair)))
 
 
 def split(pairs: Sequence[tuple[str, str]], source: str, held_out: dict[str, int] | None = None) -> Splits:
-    """Parts that share no sentence of either side, compared without case and spacing.
+    """Split into parts that share no sentence on either side, ignoring case and spacing.
 
-    Which English sentences are held out depends on nothing but themselves: those whose SHA-256 comes first.
+    Sentences are held out in the order of their SHA-256, so the choice does not depend on the others.
 
     Args:
         held_out: number of English sentences by part (default: :data:`HELD_OUT`).
 
     Raises:
-        ValueError: too few sentences to hold so many out.
+        ValueError: there are too few sentences.
     """
     held_out = HELD_OUT if held_out is None else held_out
     first: dict[str, tuple[str, str]] = {}
@@ -71,7 +71,7 @@ def split(pairs: Sequence[tuple[str, str]], source: str, held_out: dict[str, int
     for part, count in held_out.items():
         chosen = parts[part] = []
         for sentence in candidates:
-            # A translation that another held-out sentence has, too, would be in two parts.
+            # A translation shared with another held-out sentence would be in two parts.
             if normal(first[sentence][1]) not in known[1]:
                 chosen.append(first[sentence])
                 known[0].add(sentence)
@@ -90,12 +90,12 @@ def split(pairs: Sequence[tuple[str, str]], source: str, held_out: dict[str, int
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``python -m el_plugins.nmt.tatoeba``."""
     parser = argparse.ArgumentParser(prog="python -m el_plugins.nmt.tatoeba", description=__doc__)
-    parser.add_argument("source", choices=CODES, help="translated from, to English")
-    parser.add_argument("folder", type=Path, help="made; fairseq's data are in its bin/")
+    parser.add_argument("source", choices=CODES, help="source language; the target is English")
+    parser.add_argument("folder", type=Path, help="output folder; fairseq's data are in its bin/")
     parser.add_argument(
         "--archive",
         type=Path,
-        help="deu-eng.zip or fra-eng.zip, downloaded unless it is there (default: downloads beside FOLDER)",
+        help="deu-eng.zip or fra-eng.zip, downloaded if missing (default: downloads beside FOLDER)",
     )
     options = parser.parse_args(arguments)
     name = f"{CODES[options.source]}-eng.zip"
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         download(URL.format(CODES[options.source]), archive)
         if hashlib.sha256(archive.read_bytes()).hexdigest() != DIGESTS[options.source]:
-            print(f"{archive} is another release than that of our figures: scores do not compare to them")
+            print(f"{archive} is another release than that of our figures: scores are not comparable")
         splits = split(read(archive, options.source), options.source)
         prepare(splits, Recipe(options.source, "en", lowercase=True), options.folder)
     except (OSError, RuntimeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Figures out of the logs that fairseq writes with ``--log-format json``."""
+"""Figures from fairseq's logs with ``--log-format json``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-# What fairseq raises when gradients are not finite; in half precision only at the smallest loss scale, for it
-# skips the steps before. Of several processes, the norms of all are listed.
+# fairseq raises these if gradients are not finite; in half precision only at the smallest loss scale, since
+# it skips steps before that. With several processes it lists the norms of all.
 DIVERGENCE = re.compile(
     r"FloatingPointError: (gradients are Nan/Inf|(AMP: )?Minimum loss scale reached)|^rank +\d+ = (nan|inf)$",
     re.MULTILINE,
@@ -25,8 +25,8 @@ def training_line(line: str) -> dict[str, Any]:
     return json.loads(parts[3])
 
 
-def diverged_at(figures: Mapping[str, Any]) -> int | None:
-    """The update by which a loss of a :func:`training_line` is not finite; None where all are."""
+def nonfinite_update(figures: Mapping[str, Any]) -> int | None:
+    """The update at which a loss of a :func:`training_line` is not finite; None if all are finite."""
     losses = [float(value) for name, value in figures.items() if name.endswith("loss")]
     updates = [int(value) for name, value in figures.items() if name.endswith("num_updates")]
     return None if all(map(math.isfinite, losses)) else max(updates, default=0)
@@ -39,19 +39,19 @@ def ended_by_divergence(log: Path) -> bool:
 
 
 def validations(log: Path) -> dict[int, dict[str, Any]]:
-    """The validation figures of a training log by number of updates; a repeated one counts last."""
-    found = {}
+    """The validation figures of a training log by number of updates; the last one counts if repeated."""
+    figures_of = {}
     for figures in _figures(log):
         if "valid_num_updates" in figures:
-            found[int(figures["valid_num_updates"])] = figures
-    return found
+            figures_of[int(figures["valid_num_updates"])] = figures
+    return figures_of
 
 
 def last_validation(log: Path) -> dict[str, Any]:
     """The figures that ``fairseq-validate`` printed.
 
     Raises:
-        ValueError: the log has none.
+        ValueError: there are none in the log.
     """
     lines = [figures for figures in _figures(log) if "valid_nll_loss" in figures]
     if not lines:
@@ -60,7 +60,7 @@ def last_validation(log: Path) -> dict[str, Any]:
 
 
 def training_cost(log: Path) -> tuple[float, float]:
-    """(seconds in training steps, target words trained a second) over all epochs of a log."""
+    """(seconds in training steps, target words per second) over all epochs of a log."""
     epochs = {figures["epoch"]: figures for figures in _figures(log) if "train_train_wall" in figures}
     seconds = words = 0.0
     updates_before = 0

@@ -1,1 +1,1 @@
-"""What the demos and benchmarks share: running commands, fetching wheels, keeping and showing results."""
+"""Shared by the tools: files, tables, statistics, commands, locks, downloads."""

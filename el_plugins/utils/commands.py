@@ -1,4 +1,4 @@
-"""Running a framework's command lines: found beside the Python in use, logged, watched line by line."""
+"""Run a framework's commands: looked up beside the Python in use, logged, watched line by line."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ from pathlib import Path
 
 ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore",
-    # glibc hands every large tensor back to the kernel; keeping the pages makes CPU training much faster.
+    # glibc returns each large tensor to the kernel; reusing mapped pages makes CPU training much faster.
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
 }
+
+
+def environment() -> dict[str, str]:
+    """The environment for a command: this process' own, with :data:`ENVIRONMENT` where that is silent."""
+    return {**ENVIRONMENT, **os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 def find_command(name: str) -> str:
@@ -26,10 +31,10 @@ def find_command(name: str) -> str:
         RuntimeError: it is not installed; the message says what to install.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    found = shutil.which(name, path=path)
-    if found is None:
+    command = shutil.which(name, path=path)
+    if command is None:
         raise RuntimeError(f"{name} is not installed: pip install 'el_plugins[fairseq,nmt]'")
-    return found
+    return command
 
 
 def run(
@@ -41,14 +46,14 @@ def run(
 ) -> None:
     """Run ``command``, its output and errors to ``log``, each line also to ``watch``.
 
-    The command's Python writes line by line, so that its two streams do not cut into each other's lines.
-    Paths below the current folder are logged relative to it, for a log to say the same on every machine.
-    It is ended when this process is interrupted.
+    Output is unbuffered, so that lines of its two streams do not mix. Paths below the current folder are
+    logged relative to it, so that logs do not depend on the machine. If this process is interrupted, the
+    command is terminated.
 
     Args:
         command: the first word is looked up by :func:`find_command`.
-        append: add to the log instead of starting it anew.
-        pass_fds: open descriptors that the command keeps.
+        append: append to the log instead of replacing it.
+        pass_fds: open descriptors that the command inherits.
 
     Raises:
         RuntimeError: the command is missing or ends with an error; the message has the log's last lines.
@@ -63,7 +68,7 @@ def run(
             stderr=subprocess.STDOUT,
             encoding="utf-8",
             errors="replace",
-            env={**ENVIRONMENT, **os.environ, "PYTHONUNBUFFERED": "1"},
+            env=environment(),
             pass_fds=pass_fds,
         ) as process:
             assert process.stdout is not None  # for mypy: PIPE was asked for
@@ -79,7 +84,7 @@ def run(
     if process.returncode:
         tail = log.read_text(encoding="utf-8").splitlines()[-15:]
         raise RuntimeError(
-            "\n".join([f"{command[0]} ended with exit status {process.returncode}; {log} ends:", *tail])
+            "\n".join([f"{command[0]} ended with exit status {process.returncode}; its output ends:", *tail])
         )
 
 

@@ -1,12 +1,9 @@
-"""A training that diverged: it stops, and leaves the number of the step instead of any score."""
+"""Diverged trainings: they stop, and their result is the number of the step instead of a score."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 DIVERGED = "diverged"  # key of the step in a run's JSON
-MARK = f"*{DIVERGED}*"  # what tables show
+MARK = f"*{DIVERGED}*"  # shown in tables
 
 
 class DivergedError(FloatingPointError):
@@ -17,11 +14,10 @@ class DivergedError(FloatingPointError):
     """
 
     def __init__(self, step: int):
-        super().__init__(f"diverged at step {step}: the loss is not finite")
+        super().__init__(f"{diverged_at(step)}: the loss is not finite")
         self.step = step
 
 
-def describe(record: Mapping[str, Any]) -> str:
-    """A run's record in words; its step is None where only the trained model's outputs are not finite."""
-    step = record[DIVERGED]
+def diverged_at(step: int | None) -> str:
+    """When a run diverged, in words; ``step`` is None if only the trained model's outputs are not finite."""
     return "diverged after the last step" if step is None else f"diverged at step {step}"

@@ -1,37 +1,72 @@
-"""Files written whole or not at all, and results that never mix with those of other settings."""
+"""Files that are complete or absent, and a guard against mixing results of different settings."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary file to write, which replaces ``path`` if the block succeeds and is removed if it fails.
+
+    It lies beside ``path``, since a rename is atomic within one file system only. A link stays: its target
+    is replaced. What a killed process left behind is overwritten.
+
+    Raises:
+        ValueError: ``path`` exists and is not a regular file, but a folder, a device or a pipe.
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        raise ValueError(f"cannot write {path}: it exists and is not a regular file")
+    temporary = target.with_name(target.name + ".tmp")
+    try:
+        yield temporary
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_dir(folder: Path) -> Iterator[Path]:
+    """A new folder to fill, which is renamed to ``folder`` if the block succeeds.
+
+    What a failed or killed process left in it is removed first.
+    """
+    unfinished = folder.with_name(folder.name + ".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    yield unfinished
+    unfinished.rename(folder)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a small file so that it is never half there."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    """Write a small text file with :func:`atomic_file`."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: Any) -> None:
     """:func:`write_text` of ``value`` as JSON.
 
     Raises:
-        ValueError: it holds NaN or infinity, for which JSON has no word: see :func:`without_nan`.
+        ValueError: it holds NaN or infinity, which JSON cannot represent: see :func:`without_nan`.
     """
     write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
 def write_json_lines(path: Path, rows: Sequence[Any]) -> None:
-    """:func:`write_json` with a line a row."""
+    """Like :func:`write_json`, one line per row."""
     write_text(path, "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows))
 
 
 def without_nan(value: Any) -> Any:
-    """``value`` with None in the place of every NaN in its dictionaries and lists."""
+    """``value`` with None in place of every NaN in its dictionaries and lists."""
     if isinstance(value, Mapping):
         return {key: without_nan(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
@@ -40,15 +75,19 @@ def without_nan(value: Any) -> Any:
 
 
 def check_settings(settings: Mapping[str, Any], folder: Path) -> None:
-    """Keep ``settings`` in ``folder/settings.json``, and refuse to mix results of different ones.
+    """Record ``settings`` in ``folder/settings.json``, and refuse to mix results of different settings.
 
     Raises:
-        ValueError: the folder's results were made with other settings; the message names them.
+        ValueError: the folder's results were made with other settings; the message names those that differ.
     """
     path = folder / "settings.json"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, settings)
-    elif (found := json.loads(path.read_text(encoding="utf-8"))) != settings:
-        changed = [name for name in settings if settings[name] != found.get(name)]
+        return
+    # Earlier versions wrote infinity, which is not JSON; it is None now.
+    recorded = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    if recorded != settings:
+        names = [*settings, *(name for name in recorded if name not in settings)]
+        changed = [name for name in names if settings.get(name) != recorded.get(name)]
         raise ValueError(f"{folder} was made with other settings ({', '.join(changed)}): take another folder")

@@ -1,4 +1,4 @@
-"""One process at a time in a folder, however the others ended."""
+"""A lock on a folder that is released however its holder ends."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 
 @contextmanager
 def locked(path: Path) -> Iterator[int]:
-    """Hold the file ``path`` alone, waiting (and saying so) while another process holds it.
+    """Lock the file ``path``, waiting (with a message) while another process holds it.
 
     Yields:
-        The lock's descriptor. A child that is given it holds the lock, too: should this process be killed,
-        the next one waits until the child, which still writes here, has ended.
+        The lock's descriptor. A child that inherits it also holds the lock: if this process is killed, the
+        next one waits until the child has ended.
     """
     with path.open("a+") as file:
         try:

@@ -1,4 +1,4 @@
-"""How sure a difference over seeds is."""
+"""Means and paired tests over seeds."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from scipy.stats import ttest_rel
 
 
 def paired_t_test(system: Mapping[int, float], baseline: Mapping[int, float]) -> dict[str, Any]:
-    """Paired comparison of scores by seed, over the seeds that both have.
+    """Paired comparison of scores by seed, over common seeds.
 
     Returns:
         ``seeds`` (their number), ``difference`` (mean), ``low`` and ``high`` (its 95 % confidence interval)
-        and ``p_value`` of the two-sided paired t-test; the last three None where there is nothing to test:
-        one seed, or the same difference with every seed.
+        and ``p_value`` of the two-sided paired t-test; the last three are None if there is nothing to test:
+        one seed, or the same difference for every seed.
     """
     seeds = sorted(system.keys() & baseline.keys())
     differences = [system[seed] - baseline[seed] for seed in seeds]
-    found: dict[str, Any] = {
+    comparison: dict[str, Any] = {
         "seeds": len(seeds),
         "difference": None,
         "low": None,
@@ -28,16 +28,16 @@ def paired_t_test(system: Mapping[int, float], baseline: Mapping[int, float]) ->
         "p_value": None,
     }
     if differences:
-        found["difference"] = float(np.mean(differences))
+        comparison["difference"] = float(np.mean(differences))
     if len(set(differences)) > 1:
         test = ttest_rel([system[seed] for seed in seeds], [baseline[seed] for seed in seeds])
         interval = test.confidence_interval(0.95)
-        found.update(low=float(interval.low), high=float(interval.high), p_value=float(test.pvalue))
-    return found
+        comparison.update(low=float(interval.low), high=float(interval.high), p_value=float(test.pvalue))
+    return comparison
 
 
 def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard deviation (of a sample; None for a single value); NaN where a value is."""
+    """Mean and standard deviation (of a sample; None for a single value); NaN if a value is NaN."""
     column = torch.tensor(values, dtype=torch.float64)
     return column.mean().item(), column.std().item() if len(values) > 1 else None
 

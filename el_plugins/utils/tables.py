@@ -1,4 +1,4 @@
-"""Tables in Markdown, and figures as they stand in them."""
+"""Markdown tables and the format of their figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def table(columns: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]], fir
 
 
 def aligned(cells: Sequence[Sequence[str]]) -> str:
-    """Markdown table of lines of text, the heading first, aligned so that it reads as plain text too."""
+    """Markdown table of rows of text, the heading first, aligned to be readable as plain text."""
     widths = [max(map(len, column)) for column in zip(*cells)]
     lines = [
         "| " + " | ".join(cell.rjust(width) for cell, width in zip(line, widths)) + " |" for line in cells
@@ -24,26 +24,26 @@ def aligned(cells: Sequence[Sequence[str]]) -> str:
 def cells(
     columns: Mapping[str, str], rows: Mapping[str, Mapping[str, Any]], first: str = "system"
 ) -> list[list[str]]:
-    """The lines of a table, its heading first.
+    """The rows of a table, its heading first.
 
     Args:
-        columns: format of each column's values by its name.
-        rows: values by column, by name of the row; None shows as a dash, text as it is.
-        first: heading of the rows' names.
+        columns: format of the values by column.
+        rows: values by column, by name of the row; None becomes a dash, text is unchanged.
+        first: heading of the column of row names.
     """
-    found = [[first, *columns]]
+    lines = [[first, *columns]]
     for name, row in rows.items():
-        found.append([name, *(cell(row[column], style) for column, style in columns.items())])
-    return found
+        lines.append([name, *(cell(row[column], style) for column, style in columns.items())])
+    return lines
 
 
 def cell(value: Any, style: str) -> str:
-    """``value`` in the format ``style``; a dash for None, text as it is."""
+    """``value`` in the format ``style``; a dash for None, text unchanged."""
     if value is None:
         return "-"
     return value if isinstance(value, str) else style.format(value)
 
 
 def format_mean_std(mean: float, deviation: float | None, digits: int = 2) -> str:
-    """34.50 ± 0.71; the mean alone where there is one value."""
+    """34.50 ± 0.71; only the mean if there is no deviation."""
     return f"{mean:.{digits}f}" if deviation is None else f"{mean:.{digits}f} ± {deviation:.{digits}f}"

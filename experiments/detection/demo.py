@@ -23,7 +23,7 @@ from el_plugins.checkpoints.average import positive
 from el_plugins.detection import report
 from el_plugins.detection.coco import class_counts
 from el_plugins.utils.commands import run
-from el_plugins.utils.divergence import DIVERGED, MARK, describe
+from el_plugins.utils.divergence import DIVERGED, MARK, diverged_at
 from el_plugins.utils.files import check_settings, write_json, write_text
 from el_plugins.utils.tables import table
 from experiments.detection import digits, trees
@@ -106,7 +106,7 @@ def demo(data: str, folder: Path, iterations: int, seed: int) -> None:
             train(system, data, pictures, output, iterations, seed)
         found = json.loads((output / "results.json").read_text(encoding="utf-8"))
         if DIVERGED in found:
-            print(f"{system} {describe(found)}; to try it again, delete {output}")
+            print(f"{system} {diverged_at(found[DIVERGED])}; to try it again, delete {output}")
         results[system] = found
     counts = class_counts(pictures / "train.json")
     columns = report.columns(counts)

@@ -55,7 +55,7 @@ def test_bad_recipes_are_named(options, message):
 def test_fitting_leaves_pairs_together_and_says_how_many_go(capsys):
     text = {"de": ["a b", "a", ""], "en": ["x y", "x y z", "x"]}
     assert fitting(text, Recipe("de", "en")) == {"de": ["a b"], "en": ["x y"]}
-    assert "2 of 3 training pairs left out for their lengths" in capsys.readouterr().out
+    assert "2 of 3 training pairs dropped for their lengths" in capsys.readouterr().out
     with pytest.raises(ValueError, match="none of 3 training pairs has 1 to 1 tokens"):
         fitting(text, Recipe("de", "en", max_length=1))
 
@@ -65,7 +65,7 @@ def test_hold_out_takes_one_of_so_many():
     rest, held_out = hold_out(text, 3)
     assert held_out == {"de": ["3", "6"], "en": ["-3", "-6"]}
     assert rest == {"de": ["1", "2", "4", "5", "7"], "en": ["-1", "-2", "-4", "-5", "-7"]}
-    with pytest.raises(ValueError, match="too few sentences of fitting lengths to hold out one of 23"):
+    with pytest.raises(ValueError, match="too few sentences within the length limits to hold out one of 23"):
         hold_out(text, 23)
 
 

@@ -31,7 +31,7 @@ def test_titles_are_sentences_and_the_rest_about_a_talk_is_not(tmp_path):
 
 
 def test_a_missing_line_is_noticed(tmp_path):
-    with pytest.raises(ValueError, match=r"training part must have as many .* got \{'de': 2, 'en': 1\}"):
+    with pytest.raises(ValueError, match=r"training part must have equally many .* got \{'de': 2, 'en': 1\}"):
         archive(tmp_path, ["Eins", "Zwei"], ["One"]).training()
 
 

@@ -18,7 +18,9 @@ def test_missing_files_are_downloaded_and_checked(tmp_path, monkeypatch):
     ):
         multi30k.main(["de", str(made)])
     (mirror / "train.de.gz").write_bytes(gzip.compress(b"Ein Satz.\n"))
-    with pytest.raises(SystemExit, match=r"downloads/train\.de\.gz is not Multi30k's: delete it"):
+    with pytest.raises(
+        SystemExit, match=r"downloads/train\.de\.gz differs from Multi30k's release: delete it"
+    ):
         multi30k.main(["de", str(made)])
     assert not made.exists()
 
@@ -26,7 +28,7 @@ def test_missing_files_are_downloaded_and_checked(tmp_path, monkeypatch):
 def test_files_that_are_there_are_taken(tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "train.fr").write_text("Une phrase.\n")
-    with pytest.raises(SystemExit, match=r"raw/train\.fr is not Multi30k's: delete it"):
+    with pytest.raises(SystemExit, match=r"raw/train\.fr differs from Multi30k's release: delete it"):
         multi30k.main(["fr", str(tmp_path / "made"), "--raw", str(tmp_path / "raw")])
 
 

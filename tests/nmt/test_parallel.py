@@ -39,12 +39,12 @@ def test_line_ends_byte_order_marks_and_other_separators(tmp_path):
 
 def test_what_is_no_text(tmp_path):
     (tmp_path / "latin.de").write_bytes("Grüße\n".encode("latin-1"))
-    with pytest.raises(ValueError, match="is no UTF-8 text"):
+    with pytest.raises(ValueError, match="is not UTF-8 text"):
         read_lines(tmp_path / "latin.de")
     for number, content in enumerate((b"no gzip", gzip.compress(b"text " * 999)[:-12])):
         path = tmp_path / f"{number}.gz"
         path.write_bytes(content)
-        with pytest.raises(ValueError, match="is no whole gzip file"):
+        with pytest.raises(ValueError, match="is not a complete gzip file"):
             read_lines(path)
 
 
@@ -53,7 +53,9 @@ def test_missing_empty_and_unequal_files(tmp_path):
     with pytest.raises(ValueError, match=r"neither .*test\.fr nor .*test\.fr\.gz exists"):
         read_pairs(prefix, "fr", "en")
     (tmp_path / "test.de").write_text("Eins\n")
-    with pytest.raises(ValueError, match=r"as many sentences in both languages, got \{'de': 1, 'en': 4\}"):
+    with pytest.raises(
+        ValueError, match=r"equally many sentences in both languages, got \{'de': 1, 'en': 4\}"
+    ):
         read_pairs(prefix, "de", "en")
     for language in ("de", "en"):
         (tmp_path / f"test.{language}").write_text("")

@@ -102,7 +102,17 @@ def test_gzip_tsv_sentencepiece_and_no_moses(text, tmp_path):
         path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
         path.unlink()
     (text / "dev").write_text("".join(f"{german}\t{english}\n" for german, english in VALID))
-    options = ["--subwords", "sentencepiece", "--size", "150", "--tokenizer", "none", "--separate"]
+    options = [
+        "--max-ratio",
+        "inf",
+        "--subwords",
+        "sentencepiece",
+        "--size",
+        "150",
+        "--tokenizer",
+        "none",
+        "--separate",
+    ]
     main(words(text, *options, tmp_path / "made"))
     made = tmp_path / "made"
     assert "▁" in (made / "subwords" / "train.en").read_text(encoding="utf-8")
@@ -119,12 +129,14 @@ def test_faults_of_the_text_are_refused(text, tmp_path, capsys):
     made = tmp_path / "made"
     write(text, "news", [*NEWS, TRAIN[3], TRAIN[4]])
     refused = fails(words(text, made))
-    assert "the training part has sentences of a test set (--allow-overlap goes on)" in refused
+    assert "training contains sentences of a test set (--allow-overlap accepts them)" in refused
     assert f"2 of 6 sentences of news.de, such as: {TRAIN[3][0]}; {TRAIN[4][0]}" in refused
     write(text, "train", [*TRAIN, ("", "Nothing"), ("Nichts", "")])
     assert "train: 1 of 26 lines of de are empty, such as 25" in fails(words(text, made))
     (text / "dev.de").write_text("Eins\n", encoding="utf-8")
-    assert "must have as many sentences in both languages, got {'de': 1, 'en': 4}" in fails(words(text, made))
+    assert "must have equally many sentences in both languages, got {'de': 1, 'en': 4}" in fails(
+        words(text, made)
+    )
     (text / "dev.de").unlink()
     assert "dev.de.gz exists" in fails(words(text, made))
     assert not made.exists()
@@ -165,7 +177,7 @@ def test_bad_values_are_named(text, tmp_path):
     assert "max_length must be 1 or more, got 0" in fails(words(text, made, "--max-length", "0"))
     assert "none of 24 training pairs has 1 to 2 tokens" in fails(words(text, made, "--max-length", "2"))
     assert "letters, digits, - and _, got 'a b'" in fails([made, *words(text, f"a b={text / 'test'}")])
-    assert "takes a comma for the end of a name" in fails(words(text, f"{made},too"))
+    assert "splits names at commas" in fails(words(text, f"{made},too"))
     assert not (tmp_path / "made").exists()
 
 
@@ -215,9 +227,10 @@ def test_the_benchmark_runs_on_what_was_made(prepared, tmp_path):
         2,
     )
     printed = run(*command, cwd=REPOSITORY)
-    assert "captions, averaged checkpoint" in printed
+    assert "all test sets together, averaged checkpoint" in printed
     rows = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
     assert {(row["system"], row["subset"]) for row in rows} == {
         ("el_ls", "captions"),
         ("el_ls", "valid"),
+        ("el_ls", "pooled"),
     }

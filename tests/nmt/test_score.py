@@ -69,7 +69,7 @@ def test_plain_text(tmp_path):
 
 def test_bad_input_is_named(tmp_path):
     (tmp_path / "out").write_text("one\n")
-    assert "out is no output of fairseq-generate, so it needs --reference" in run(
+    assert "out is not the output of fairseq-generate, so it needs --reference" in run(
         "el-score", tmp_path / "out", check=False
     )
     (tmp_path / "ref").write_text("one\ntwo\n")

@@ -9,9 +9,9 @@ sacrebleu = pytest.importorskip("sacrebleu")
 
 from el_plugins.nmt.scoring import detokenise, paired_test, read_generated, score_text
 from el_plugins.nmt.training_log import (
-    diverged_at,
     ended_by_divergence,
     gpu_memory,
+    nonfinite_update,
     training_cost,
     training_line,
     validations,
@@ -71,7 +71,7 @@ def test_generated_sentences_in_the_order_of_the_corpus(tmp_path):
     path.write_text(GENERATED)
     assert read_generated(path) == (["y", "x"], ["", "B , b"], ["a", "B , b"])
     path.write_text(GENERATED.replace("T-0", "T-2"))
-    with pytest.raises(ValueError, match=r"no whole output .* 2 lines of T-, 2 of H-"):
+    with pytest.raises(ValueError, match=r"not a complete output .* 2 lines of T-, 2 of H-"):
         read_generated(path)
 
 
@@ -106,11 +106,11 @@ def test_gpu_memory_is_what_was_not_free(tmp_path):
 
 
 def test_losses_that_are_not_finite():
-    assert diverged_at({}) is None
+    assert nonfinite_update({}) is None
     # A step that was skipped for the loss scale's sake leaves no loss, and no perplexity is a loss.
-    assert diverged_at({"num_updates": "10", "loss": "-1.5", "ppl": "inf", "loss_scale": "inf"}) is None
-    assert diverged_at({"num_updates": "10", "loss": "1.5", "nll_loss": "nan"}) == 10
-    assert diverged_at({"valid_loss": "inf", "valid_num_updates": "7", "valid_best_nll_loss": "2"}) == 7
+    assert nonfinite_update({"num_updates": "10", "loss": "-1.5", "ppl": "inf", "loss_scale": "inf"}) is None
+    assert nonfinite_update({"num_updates": "10", "loss": "1.5", "nll_loss": "nan"}) == 10
+    assert nonfinite_update({"valid_loss": "inf", "valid_num_updates": "7", "valid_best_nll_loss": "2"}) == 7
 
 
 @pytest.mark.parametrize(

@@ -1,55 +1,36 @@
-"""Train, translate, score and compare systems over seeds, as one YAML file says: ``el-nmt-benchmark``.
-
-Started again after whatever stopped it, it does only what is missing. A system or a seed more in the file
-adds runs; a setting that changes finished runs is refused, so that results never mix.
-"""
+"""Train, translate, score and compare systems over seeds: ``el-nmt-benchmark``."""
 
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
+import shlex
 import signal
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from el_plugins.nmt.benchmark import report, tables, wording
+from el_plugins.nmt.benchmark.arguments import parse_arguments
+from el_plugins.nmt.benchmark.check import check
+from el_plugins.nmt.benchmark.corpus import prepare
+from el_plugins.nmt.benchmark.evaluation import generate_command
 from el_plugins.nmt.benchmark.figures import draw
+from el_plugins.nmt.benchmark.launch import Machines, find_machines, match_batch
+from el_plugins.nmt.benchmark.machines import Leader, follow
 from el_plugins.nmt.benchmark.results import read_runs
 from el_plugins.nmt.benchmark.runs import Run, read_result
 from el_plugins.nmt.benchmark.schedule import Schedule
 from el_plugins.nmt.benchmark.settings import Benchmark, read_settings
 from el_plugins.nmt.benchmark.summary import summarise
-from el_plugins.utils.divergence import DIVERGED, describe
+from el_plugins.nmt.benchmark.training import command
+from el_plugins.utils.divergence import DIVERGED, diverged_at
 from el_plugins.utils.files import write_json_lines
 from el_plugins.utils.tables import aligned
 
 ONE_SEED = (
-    "One seed tells whether these very models differ on this test set: see the paired tests in the report. "
-    "It cannot tell the losses apart, for with another seed the difference may well turn round. For that add "
-    "seeds to the file and start it again."
+    "One seed: the paired tests in the report tell whether these very models differ on this test set, not "
+    "whether the losses do. Another seed may well reverse the difference: add seeds and start it again."
 )
-
-
-def prepare(benchmark: Benchmark, folder: Path) -> None:
-    """Make the corpus with its own command, run in ``folder``, unless it is there.
-
-    Raises:
-        ValueError: a file is missing that no command makes.
-        RuntimeError: the command failed.
-    """
-    data = benchmark.data
-    if not Path(data.folder).exists() and data.prepare:
-        print(f"preparing {data.folder}: {data.prepare}")
-        # The command is the user's own, of his own settings file.
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        environment = {**os.environ, "PATH": path}
-        if subprocess.run(data.prepare, shell=True, cwd=folder, env=environment, check=False).returncode:
-            raise RuntimeError(f"the command that prepares the corpus failed: {data.prepare}")
-    for path in (data.folder, *data.references.values()):
-        if not Path(path).exists():
-            raise ValueError(f"{path} does not exist, and no command of data.prepare makes it")
 
 
 def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, str], output: Path) -> None:
@@ -71,69 +52,110 @@ def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, s
         print(ONE_SEED)
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="el-nmt-benchmark", description=__doc__)
-    parser.add_argument("settings", type=Path, help="YAML file: see examples/demo.yaml")
-    parser.add_argument(
-        "--output", type=Path, help="where everything goes (default: outputs/NAME of the file)"
+def print_commands(runs: Sequence[Run], machines: Machines, folder: Path) -> None:
+    """Print the commands of all runs on this machine, and the one that prepares a missing corpus."""
+    data = runs[0].benchmark.data
+    if machines.rank == 0 and data.prepare and not Path(data.folder).exists():
+        print(f"cd {shlex.quote(str(folder))} && {data.prepare}")
+    for run in runs:
+        print(shlex.join(command(run, machines)))
+        if machines.rank == 0:
+            for model in (run.checkpoints / "checkpoint_best.pt", run.averaged):
+                for subset in data.references:
+                    print(shlex.join(generate_command(run, model, subset, None)))
+
+
+def print_short_trainings(runs: Sequence[Run]) -> None:
+    """Report runs that averaged fewer or other checkpoints than the settings ask for."""
+    for run in runs:
+        names = read_result(run.result).get("averaged", []) if run.result.exists() else []
+        if names and not all(name[len("checkpoint") : -len(".pt")].isdigit() for name in names):
+            print(f"{run.name} was shorter than an epoch: averaged {', '.join(names)}")
+        elif names and len(names) < run.benchmark.average:
+            print(f"{run.name} has fewer than {run.benchmark.average} epochs: averaged {len(names)}")
+
+
+@contextlib.contextmanager
+def leading(machines: Machines) -> Iterator[Leader | None]:
+    """The first machine's :class:`Leader` if there are several."""
+    if machines.number == 1:
+        yield None
+    else:
+        with Leader(machines) as leader:
+            yield leader
+
+
+def run_benchmark(options: argparse.Namespace) -> None:
+    """Do what the command line asks for.
+
+    Raises:
+        RuntimeError: a run, a command or another machine failed.
+        ValueError: a setting or file is wrong.
+    """
+    launch = {name: value for name in ("processes", "nodes") if (value := getattr(options, name)) is not None}
+    benchmark = read_settings(
+        options.settings,
+        output=options.output,
+        systems=options.systems,
+        seeds=options.seeds,
+        launch=launch,
+        arguments=options.arguments,
     )
-    parser.add_argument(
-        "--cluster",
-        choices=["local", "slurm"],
-        default="local",
-        help="local: one run on each GPU of this machine at a time, or one on the CPU; slurm: all as jobs "
-        "of SLURM, with what the file's cluster section says (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--hours",
-        type=float,
-        default=24.0,
-        help="time limit of a job of SLURM, which then goes on in another (default: 24)",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        help="runs at once on a machine without a GPU, each with its share of the cores (default: 1)",
-    )
-    options = parser.parse_args(arguments)
-    if options.jobs < 1:
-        parser.error(f"--jobs must be 1 or more, got {options.jobs}")
-    if options.hours <= 0:
-        parser.error(f"--hours must be above 0, got {options.hours:g}")
-    return options
+    match_batch(benchmark, options.any_batch)
+    output, folder = Path(str(benchmark.output)).resolve(), options.settings.resolve().parent
+    machines = find_machines(benchmark.launch) if options.cluster == "local" else Machines()
+    runs = [Run(benchmark, system, seed, output) for seed in benchmark.seeds for system in benchmark.systems]
+    if options.dry_run:
+        print_commands(runs, machines, folder)
+    elif options.check:
+        prepare(benchmark.data, folder)
+        check(runs)
+        print(f"{options.settings}: all checks passed")
+    elif machines.rank > 0:
+        follow(runs, machines)
+    else:
+        with leading(machines) as leader:
+            prepare(benchmark.data, folder)
+            for run in runs:
+                run.check()
+                run.discard_outdated()
+            missing = [run for run in runs if not run.result.exists()]
+            print(f"{len(runs)} runs in {output}, {len(runs) - len(missing)} of them complete already")
+            for run in runs:
+                if run not in missing and DIVERGED in (record := read_result(run.result)):
+                    step = diverged_at(record[DIVERGED])
+                    print(f"{run.name} {step} before; to try again, delete {run.folder}")
+            failed = {}
+            if missing:
+                check(runs)
+                schedule = Schedule(
+                    options.cluster,
+                    output / "jobs",
+                    options.hours,
+                    benchmark.cluster,
+                    options.jobs,
+                    benchmark.launch,
+                    leader,
+                )
+                failed = schedule.execute(runs)
+        write_results(benchmark, runs, failed, output)
+        print_short_trainings(runs)
+        if failed:
+            raise RuntimeError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-nmt-benchmark``."""
     options = parse_arguments(arguments)
-    output = (options.output or Path("outputs") / options.settings.stem).resolve()
-    # `kill` ends the jobs, too, by SIGINT: a shell may have started us with that ignored, which jobs inherit.
+    # SIGTERM stops the jobs, too, by SIGINT: jobs inherit it as ignored if a shell started us so.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
-        benchmark = read_settings(options.settings)
-        prepare(benchmark, options.settings.resolve().parent)
-        runs = [
-            Run(benchmark, system, seed, output) for seed in benchmark.seeds for system in benchmark.systems
-        ]
-        for run in runs:
-            run.check()
-        missing = [run for run in runs if not run.result.exists()]
-        print(f"{len(runs)} runs in {output}, {len(runs) - len(missing)} of them done before")
-        for run in runs:
-            if run not in missing and DIVERGED in (record := read_result(run.result)):
-                print(f"{run.name} {describe(record)} before; to try it again, delete {run.folder}")
-        schedule = Schedule(options.cluster, output / "jobs", options.hours, benchmark.cluster, options.jobs)
-        failed = schedule.execute(runs) if missing else {}
-        write_results(benchmark, runs, failed, output)
+        run_benchmark(options)
     except KeyboardInterrupt:
-        raise SystemExit("\nel-nmt-benchmark: stopped; start it again to go on") from None
+        raise SystemExit("\nel-nmt-benchmark: stopped; start it again to resume") from None
     except (OSError, RuntimeError, ValueError) as error:
         raise SystemExit(f"el-nmt-benchmark: {error}") from error
-    if failed:
-        raise SystemExit(f"el-nmt-benchmark: {len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

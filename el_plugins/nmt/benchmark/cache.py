@@ -1,4 +1,4 @@
-"""Figures that take minutes to compute, stored under a name made of what they depend on."""
+"""A cache on disk for figures that take minutes to compute, keyed by a digest of their inputs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from el_plugins.utils.files import write_json
 
 
 def cached(folder: Path, inputs: Any, compute: Callable[[], Any]) -> Any:
-    """``compute()``, or what it returned when it was last called for the same ``inputs``.
+    """``compute()``, or its cached result for equal ``inputs``.
 
     Args:
-        folder: holds a file for each result; made where missing.
-        inputs: what the result depends on beside sacrebleu's release and seed, as JSON can hold it.
+        folder: of one file per result; made if missing.
+        inputs: what the result depends on beside sacrebleu's release and seed; JSON-serialisable.
     """
     made_by = [sacrebleu.__version__, os.environ.get("SACREBLEU_SEED")]
     content = json.dumps([made_by, inputs])

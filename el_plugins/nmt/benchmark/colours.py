@@ -1,12 +1,15 @@
-"""Colours of the plots in light and dark schemes, and saving them as SVG that follows the reader's scheme."""
+"""Colours of the plots in light and dark schemes, and SVG files that follow the reader's scheme."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
+from el_plugins.utils.files import write_text
+
 INK, PAPER, GRID = "#1b1b1c", "#fefefe", "#d9d9da"
-# Okabe and Ito's, darkened where white paper needs it; the second of each pair is for dark paper.
+# Okabe and Ito's colours, darkened for contrast on white; the second of each pair is for dark backgrounds.
 SERIES = {
     "#0072b2": "#4fb0f0",
     "#d55e00": "#ff8a3c",
@@ -16,7 +19,7 @@ SERIES = {
     "#5d5d66": "#b4b4c0",
 }
 DARK = {INK: "#e8e8e6", PAPER: "#15171b", GRID: "#3a3d44", **SERIES}
-# Text stays text, and the same figures give the same file.
+# Text stays text, and equal figures give equal files.
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "el-nmt-benchmark",
@@ -39,15 +42,13 @@ def series(number: int) -> str:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write ``figure`` as SVG whose colours change where the reader prefers a dark scheme."""
-    temporary = path.with_name(f"{path.stem}.tmp.svg")
-    figure.savefig(temporary, metadata={"Date": None})
+    """Write ``figure`` as SVG whose colours change if the reader prefers a dark scheme."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", metadata={"Date": None})
     rules = "".join(
         f'[style*="{kind}: {light}"]{{{kind}:{dark} !important}}'
         for light, dark in DARK.items()
         for kind in ("fill", "stroke")
     )
-    text = temporary.read_text(encoding="utf-8")
     rules = f"@media (prefers-color-scheme: dark){{{rules}}}"
-    temporary.write_text(text.replace("</style>", f"{rules}</style>", 1), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, file.getvalue().replace("</style>", f"{rules}</style>", 1))

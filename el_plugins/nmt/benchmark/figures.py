@@ -1,4 +1,4 @@
-"""The benchmark's plots, as SVG: differences, learning curves, margins, energies, BLEU by length."""
+"""The benchmark's plots as SVG: differences, learning curves, margins, energies, BLEU by length."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ TITLES = {
     "energies": "Energies of target tokens (Figure 5)",
     "lengths": "BLEU by length of the reference",
 }
-# Earlier systems are drawn wider and later ones dashed above them, so that equal lines all show.
+# Later systems are thinner and dashed, so that coinciding lines all stay visible.
 WIDTHS = (4.0, 2.6, 1.6, 1.0)
 DASHES = ("-", (0, (4, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 
 
 def draw(summary: Mapping[str, Any], folder: Path) -> dict[str, Path]:
-    """Write every plot that there are figures for into ``folder``; files by the plots' names."""
+    """Write every plot that has data into ``folder``; returns files by plot name."""
     folder.mkdir(parents=True, exist_ok=True)
     plots: dict[str, Callable[[Any, Mapping[str, Any]], bool]] = {
         "differences": forest,
@@ -64,16 +64,16 @@ def line(summary: Mapping[str, Any], system: str) -> dict[str, Any]:
 
 
 def legend(axes: Any) -> None:
-    """A legend below the plot, where it hides nothing."""
+    """Draw a legend below the plot, where it covers nothing."""
     axes.figure.legend(loc="outside lower center", ncols=2, frameon=False, handlelength=3)
 
 
 def curve(axes: Any, summary: Mapping[str, Any], figure: str, label: str) -> bool:
-    """A validation figure against updates: the mean over a system's seeds, and their range as a band."""
+    """A validation figure over updates: the mean over a system's seeds, with their range as a band."""
     points: dict[str, list[tuple[list[int], list[float]]]] = {}
     for run, by_update in summary["curves"].items():
-        found = {int(u): float(values[figure]) for u, values in by_update.items() if figure in values}
-        finite = {u: found[u] for u in sorted(found) if np.isfinite(found[u])}
+        values_of = {int(u): float(values[figure]) for u, values in by_update.items() if figure in values}
+        finite = {u: values_of[u] for u in sorted(values_of) if np.isfinite(values_of[u])}
         system, _, seed = run.rpartition("/seed")
         if finite and int(seed) in summary["diverged"][system]:
             axes.plot(
@@ -106,14 +106,14 @@ def curve(axes: Any, summary: Mapping[str, Any], figure: str, label: str) -> boo
 
 
 def density(axes: Any, summary: Mapping[str, Any], measure: str) -> bool:
-    """Distribution over the validation set's target tokens, all seeds of a system together."""
+    """Distribution over the validation set's target tokens, with all seeds of a system pooled."""
     values: dict[str, list[np.ndarray]] = {}
     for name, tokens in summary["tokens"].items():
         values.setdefault(name.rpartition("/seed")[0], []).append(tokens[measure])
     if not values:
         return False
-    whole = np.concatenate([one for each in values.values() for one in each])
-    bins = np.histogram_bin_edges(whole, bins=60, range=tuple(np.quantile(whole, [0.001, 0.999])))
+    pooled = np.concatenate([one for each in values.values() for one in each])
+    bins = np.histogram_bin_edges(pooled, bins=60, range=tuple(np.quantile(pooled, [0.001, 0.999])))
     for name, each in values.items():
         heights, edges = np.histogram(np.concatenate(each), bins=bins, density=True)
         axes.stairs(heights, edges, label=name, **line(summary, name))
@@ -123,15 +123,15 @@ def density(axes: Any, summary: Mapping[str, Any], measure: str) -> bool:
 
 
 def lengths(axes: Any, summary: Mapping[str, Any]) -> bool:
-    """Bars of BLEU, mean over seeds, by bucket."""
+    """Bars of mean BLEU over seeds by length bucket."""
     systems = list(summary["lengths"])
     width = 0.8 / max(1, len(systems))
     for number, name in enumerate(systems):
-        found = summary["lengths"][name]
-        places = np.arange(len(found)) + (number - (len(systems) - 1) / 2) * width
+        bleu = summary["lengths"][name]
+        places = np.arange(len(bleu)) + (number - (len(systems) - 1) / 2) * width
         colour = line(summary, name)["color"]
-        axes.bar(places, list(found.values()), 0.9 * width, label=name, color=colour)
-        axes.set_xticks(range(len(found)), list(found))
+        axes.bar(places, list(bleu.values()), 0.9 * width, label=name, color=colour)
+        axes.set_xticks(range(len(bleu)), list(bleu))
     axes.set(xlabel="words of the reference", ylabel="BLEU, mean over seeds")
     if systems:
         legend(axes)

@@ -1,4 +1,4 @@
-"""The forest plot: each system's difference to the baseline, a dot a seed, with its interval over seeds."""
+"""The forest plot: each system's difference to the baseline, per seed and as a mean with its interval."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Any
 from el_plugins.nmt.benchmark import colours, wording
 
 ROW = 0.55  # inches
-# How often the least wide row fits between zero and the end of the axis; a wider one is cut there.
-SPREAD = 6
+# The axis reaches at most so many times as far as the narrowest row; wider rows are cut.
+MAX_RATIO = 6
 
 
 def forest(axes: Any, summary: Mapping[str, Any]) -> bool:
     """Rows of the headline's kind of checkpoint: all test sets together, then each, with every system.
 
-    The axis reaches as far as the widest row, but not so far that the narrowest can't be read:
-    what lies beyond the axis is an arrow at its end; the figures stand above every row. A system of which a
-    run diverged has no interval.
+    The axis reaches as far as the widest row, unless the narrowest would become unreadable: values beyond the
+    axis are arrows at its end. A system with a diverged run has no interval.
     """
     checkpoint = summary["sections"][0]["checkpoint"]
     sections = [section for section in summary["sections"] if section["checkpoint"] == checkpoint]
@@ -31,7 +30,7 @@ def forest(axes: Any, summary: Mapping[str, Any]) -> bool:
         return False
     reaches = [_reach(bleu) for _, _, bleu in rows if bleu["differences"]]
     furthest = max(reaches) or 1
-    limit = 1.08 * min(furthest, SPREAD * min(filter(None, reaches), default=1))
+    limit = 1.08 * min(furthest, MAX_RATIO * min(filter(None, reaches), default=1))
     axes.figure.set_size_inches(axes.figure.get_figwidth(), ROW * len(rows) + 0.25 * len(sections) + 0.9)
     axes.axvline(0, color=colours.INK, linewidth=1)
     height, shown = -0.3, None
@@ -53,12 +52,12 @@ def forest(axes: Any, summary: Mapping[str, Any]) -> bool:
 
 
 def _reach(bleu: Mapping[str, Any]) -> float:
-    """How far from zero anything of a row lies."""
+    """The largest absolute value in a row."""
     return max(abs(value) for value in (*bleu["differences"].values(), bleu["low"] or 0, bleu["high"] or 0))
 
 
 def _write(axes: Any, height: float, text: str, **style: Any) -> None:
-    """A line of text at the left end of the axis."""
+    """Write a line of text at the left end of the axis."""
     box = {"facecolor": colours.PAPER, "edgecolor": "none", "pad": 1}
     across = axes.get_yaxis_transform()
     axes.text(0, height, text, transform=across, va="center", fontsize=9, bbox=box, **style)
@@ -73,7 +72,7 @@ def _figures(summary: Mapping[str, Any], name: str, bleu: Mapping[str, Any]) -> 
 
 
 def _row(axes: Any, height: float, bleu: Mapping[str, Any], limit: float, colour: str) -> None:
-    """Interval and mean on one line, the seeds below it, so that nothing hides anything."""
+    """Interval and mean on one line and the seeds below it, so that nothing overlaps."""
     if bleu["low"] is not None:
         axes.hlines(height, max(-limit, bleu["low"]), min(limit, bleu["high"]), color=colour, linewidth=2)
     if bleu["difference"] is not None:

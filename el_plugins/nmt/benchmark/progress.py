@@ -1,4 +1,4 @@
-"""What the benchmark's runs are doing, as one line."""
+"""The progress of all runs, in one line."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Any
 from tqdm import tqdm
 
 from el_plugins.nmt.benchmark.runs import Run
+from el_plugins.nmt.benchmark.training import arguments
 
 
 class Progress:
-    """A bar of all updates, with the number of runs done and failed and what the running ones do."""
+    """A bar of all updates, with the numbers of runs done and failed and the stage of the active ones."""
 
     def __init__(self, runs: Sequence[Run]):
         self.runs = runs
         self.total = {run.name: max_updates(run) for run in runs}
-        whole = None if None in self.total.values() else sum(filter(None, self.total.values()))
-        self.bar = tqdm(total=whole, unit="update", desc=f"{len(runs)} runs", initial=self.updates())
+        total = None if None in self.total.values() else sum(filter(None, self.total.values()))
+        self.bar = tqdm(total=total, unit="update", desc=f"{len(runs)} runs", initial=self.updates())
 
     def __enter__(self) -> Progress:
         return self
@@ -49,13 +50,13 @@ class Progress:
 
 
 def read_progress(run: Run) -> dict[str, Any]:
-    """What ``run`` said last of its progress; nothing before it has said anything."""
+    """What ``run`` reported last; empty before it has reported anything."""
     path = run.folder / "progress.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def max_updates(run: Run) -> int | None:
-    """The training's length where its arguments give it in updates."""
+    """The training's length in updates, if its arguments give it."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--max-update", type=int)
-    return parser.parse_known_args(run.arguments())[0].max_update
+    return parser.parse_known_args(arguments(run))[0].max_update

@@ -1,4 +1,4 @@
-"""The reports: who won, by how much, how sure, and everything needed to check it, as Markdown and HTML."""
+"""Write the reports, with verdicts, differences, their significance and all data, as Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ TEMPLATES.filters["aligned"] = aligned
 
 
 def write(summary: Mapping[str, Any], plots: Mapping[str, Path], folder: Path) -> None:
-    """Write ``report.md``, which shows the files ``plots``, and ``report.html``, which holds them.
+    """Write ``report.md``, which links the files ``plots``, and ``report.html``, which embeds them.
 
     Args:
-        summary: what :func:`~el_plugins.nmt.benchmark.summary.summarise` worked out.
+        summary: of :func:`~el_plugins.nmt.benchmark.summary.summarise`.
         plots: SVG files in ``folder`` by name, see :data:`~el_plugins.nmt.benchmark.figures.TITLES`.
     """
     sections = [
@@ -66,5 +66,5 @@ def write(summary: Mapping[str, Any], plots: Mapping[str, Path], folder: Path) -
     }
     for file in ("report.md", "report.html"):
         text = TEMPLATES.get_template(f"{file}.jinja").render(context)
-        # What is left out leaves blank lines.
+        # Omitted parts leave blank lines.
         write_text(folder / file, re.sub(r"\n{3,}", "\n\n", text))

@@ -1,4 +1,4 @@
-"""What the runs of a benchmark wrote, read once: everything the summary and the reports are made of."""
+"""Read the results of a benchmark's runs, the input of the summary and of the reports."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ Place = Tuple[str, int, str, str]
 
 @dataclass
 class Results:
-    """Scores, and of complete runs whatever else they left.
+    """Scores, and the other outputs of complete runs.
 
     Args:
-        rows: of ``results.jsonl``: the scores of a (system, seed, checkpoint, subset), or of a run that
-            diverged its system, seed and ``diverged``, the step (None: after the last one), and no score.
-        failed: why, by name of the run.
-        runs: ``curve``, ``training``, ``versions``, ``commands`` and ``tokens``, as far as they are there,
-            by name of the run.
-        translations: plain text by place.
+        rows: of ``results.jsonl``: the scores of a (system, seed, checkpoint, subset); for a diverged run
+            its system, its seed and ``diverged``, the step (None: after the last one), without a score.
+        failed: the reason, by name of the run.
+        runs: ``curve``, ``training``, ``versions``, ``commands`` and ``tokens``, as far as available, by name
+            of the run.
+        translations: plain text by :data:`Place`.
         sources: plain text by subset.
         references: plain text by subset.
-        cache: folder for what takes minutes to compute of the translations.
+        cache: folder for tests of translations that take minutes to compute.
     """
 
     name: str
@@ -84,12 +84,12 @@ def read_runs(benchmark: Benchmark, runs: Sequence[Run], failed: Mapping[str, st
 
 
 def _concatenate(lines: Mapping[str, list[str]], benchmark: Benchmark) -> list[str]:
-    """The lines of all test subsets, in the settings' order."""
+    """The lines of all test subsets, in the order of the settings."""
     return [line for subset in benchmark.data.references for line in lines[subset]]
 
 
 def _read_translations(results: Results, run: Run, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add the translations of a run to ``results``; the rows of scores of all its test subsets pooled."""
+    """Add the translations of a run to ``results``; the rows of its pooled scores."""
     data, pooled = run.benchmark.data, []
     for checkpoint in dict.fromkeys(row["checkpoint"] for row in rows):
         generated: dict[str, Translations] = {}
@@ -117,7 +117,7 @@ def _read_translations(results: Results, run: Run, rows: Sequence[dict[str, Any]
 def _score_pooled(
     results: Results, generated: Mapping[str, Translations], texts: Mapping[str, list[str]]
 ) -> dict[str, Any]:
-    """Corpus scores of the sentences of all test subsets together, as if they were one test set."""
+    """Corpus scores of all test subsets as one test set."""
     benchmark = results.benchmark
     tokens = _concatenate({name: one.hypotheses for name, one in generated.items()}, benchmark)
     token_references = _concatenate({name: one.references for name, one in generated.items()}, benchmark)
@@ -130,13 +130,13 @@ def _score_pooled(
 
 
 def _tokens(run: Run) -> dict[str, Any]:
-    """The measures of every target token, where the file is there."""
+    """The measures of every target token, if the file exists."""
     path = run.folder / "tokens.npz"
     return {"tokens": dict(np.load(path))} if path.exists() else {}
 
 
 def _commands(run: Run) -> list[str]:
-    """The commands of a run, as its logs say, with paths from here: training, then translations."""
+    """The commands of a run from its logs, with relative paths: training, then translations."""
     logs = [run.log, *sorted((run.folder / "translations").glob("*.txt"))]
     firsts = [log.open(encoding="utf-8").readline().rstrip("\n") for log in logs if log.exists()]
     programs = re.compile(r"^\$ \S*/")

@@ -1,4 +1,4 @@
-"""Running the benchmark's runs as submitit's jobs, on this machine or on a SLURM cluster."""
+"""Schedule the runs as submitit's jobs, on this machine or on a SLURM cluster."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from typing import Any
 import submitit
 import torch
 
+from el_plugins.nmt.benchmark.job import Job
+from el_plugins.nmt.benchmark.machines import Leader
 from el_plugins.nmt.benchmark.progress import Progress
 from el_plugins.nmt.benchmark.runs import Run
+from el_plugins.nmt.benchmark.settings import Launch
 
 POLL = {"local": 1, "slurm": 10}  # seconds
 LOG_LINES = 15
-UNLIMITED = 365 * 24 * 60  # minutes, for submitit wants a number
+UNLIMITED = 365 * 24 * 60  # minutes; submitit requires a number
 
 
 def visible_gpus(count: int, variable: str | None) -> list[int]:
@@ -36,53 +39,87 @@ def visible_gpus(count: int, variable: str | None) -> list[int]:
     return [int(name) for name in names]
 
 
+def gpu_groups(gpus: Sequence[int], size: int) -> list[list[int]]:
+    """Disjoint groups of ``size`` GPUs.
+
+    Raises:
+        ValueError: there are fewer than ``size``.
+    """
+    if len(gpus) < size:
+        raise ValueError(
+            f"processes of launch must be at most the {len(gpus)} GPUs of this machine, got {size}"
+        )
+    return [list(gpus[start : start + size]) for start in range(0, len(gpus) - size + 1, size)]
+
+
 class Schedule:
-    """Runs what is missing, as many runs at once as there is room for, and never stops for a failure.
+    """Executes incomplete runs, as many at once as fit; a failed run does not stop the others.
 
     Args:
-        cluster: ``"local"``, one run on each GPU of this machine (``jobs`` on the CPU if there is none), or
-            ``"slurm"``, all handed to SLURM, which queues them.
-        folder: where submitit keeps its logs.
-        hours: time limit of a job of SLURM; one that reaches it goes on in a new job.
+        cluster: ``"local"``, as many runs at once as this machine's GPUs allow (``jobs`` if it has none), or
+            ``"slurm"``, which queues all of them.
+        folder: of submitit's logs.
+        hours: time limit of a SLURM job; one that reaches it is requeued and resumes.
         parameters: submitit's own, such as ``slurm_partition``.
         jobs: runs at once on the CPU, which share its threads.
+        launch: processes and nodes of a run.
+        leader: announces the runs to further machines that were started alike.
+
+    Raises:
+        ValueError: unknown parameters, or fewer GPUs than a run has processes.
     """
 
     def __init__(
-        self, cluster: str, folder: Path, hours: float, parameters: Mapping[str, Any], jobs: int = 1
+        self,
+        cluster: str,
+        folder: Path,
+        hours: float,
+        parameters: Mapping[str, Any],
+        jobs: int = 1,
+        launch: Launch | None = None,
+        leader: Leader | None = None,
     ):
-        # A job stopped by its time limit starts again as often as it must: every time it gets further.
+        launch = launch or Launch()
+        # A job that reaches its time limit is requeued without end: it makes progress each time.
         self.executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=1000)
         minutes = round(60 * hours) if cluster == "slurm" else UNLIMITED
         self.executor.update_parameters(timeout_min=minutes, name="el-nmt-benchmark")
+        if cluster == "slurm":
+            self.executor.update_parameters(nodes=launch.nodes, tasks_per_node=1)
         more = {"requeue": True, **parameters.get("slurm_additional_parameters", {})}
         try:
             self.executor.update_parameters(**{**parameters, "slurm_additional_parameters": more})
         except (AssertionError, NameError, TypeError, ValueError) as error:
             raise ValueError(f"cluster must hold submitit's parameters: {error}") from error
-        gpus = visible_gpus(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES"))
-        self.free: list[int | None] | None = None if cluster == "slurm" else [*gpus] or [None] * jobs
+        self.free: list[list[int]] | None = None  # groups of GPUs, one for each run at once
+        if cluster == "local":
+            gpus = visible_gpus(torch.cuda.device_count(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+            self.free = gpu_groups(gpus, launch.processes) if gpus else [[] for _ in range(jobs)]
+            if launch.nodes > 1:  # the machines train one run at a time
+                self.free = self.free[:1]
         if jobs > 1:
-            # The jobs inherit it. Unset, each would start as many threads as there are cores.
+            # Inherited by the jobs; by default each would start as many threads as there are cores.
             os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // jobs)))
-        self.cluster = cluster
+        self.cluster, self.leader = cluster, leader
 
-    def submit(self, run: Run) -> tuple[submitit.Job, int | None]:
-        """Start ``run`` on the first free GPU; (its job, the GPU)."""
-        gpu = self.free.pop(0) if self.free is not None else None
-        if gpu is not None:
-            self.executor.update_parameters(gpus_per_node=1, local_visible_gpus=[gpu])
-        return self.executor.submit(run), gpu
+    def submit(self, run: Run) -> tuple[submitit.Job, list[int]]:
+        """Start ``run`` on the first free group of GPUs; (its job, the GPUs)."""
+        gpus = self.free.pop(0) if self.free is not None else []
+        if gpus:
+            self.executor.update_parameters(gpus_per_node=len(gpus), local_visible_gpus=gpus)
+        if self.leader and not run.trained.exists():
+            self.leader.begin(run)
+        return self.executor.submit(Job(run)), gpus
 
     def ended(self, jobs: Mapping[str, submitit.Job]) -> list[str]:
-        """Names of the jobs that are over, for good or ill; a requeued one is not."""
+        """Names of the jobs that have finished or failed, without requeued ones."""
         if self.cluster == "local":
             return [name for name, job in jobs.items() if job.done()]
-        # submitit asks sacct, which knows nothing where a cluster keeps no accounts; the queue always knows.
+        # submitit asks sacct, which needs a cluster with accounting; squeue works on any.
         queue = subprocess.run(
             ["squeue", "--noheader", "--me", "--format=%A"], capture_output=True, text=True, check=False
         )
-        if queue.returncode:  # the controller does not answer now; it will
+        if queue.returncode:  # the controller does not answer; ask again later
             return []
         return [name for name, job in jobs.items() if job.job_id not in queue.stdout.split()]
 
@@ -90,10 +127,10 @@ class Schedule:
         """Run all of ``runs``.
 
         Returns:
-            Why, by name, for those that failed: the error and the end of the log.
+            For the failed ones, by name: the error and the end of the log.
         """
         waiting = [run for run in runs if not run.result.exists()]
-        active: dict[str, tuple[Run, submitit.Job, int | None]] = {}
+        active: dict[str, tuple[Run, submitit.Job, list[int]]] = {}
         failed: dict[str, str] = {}
         with Progress(runs) as progress:
             try:
@@ -104,9 +141,11 @@ class Schedule:
                     progress.show([run for run, _, _ in active.values()], len(failed))
                     time.sleep(POLL[self.cluster])
                     for name in self.ended({name: job for name, (_, job, _) in active.items()}):
-                        run, job, gpu = active.pop(name)
+                        run, job, gpus = active.pop(name)
                         if self.free is not None:
-                            self.free.append(gpu)
+                            self.free.append(gpus)
+                        if self.leader:
+                            self.leader.end()
                         if not run.result.exists():
                             failed[name] = reason(run, job)
                             progress.say(f"{name} failed: {failed[name]}")
@@ -119,9 +158,9 @@ class Schedule:
 
 
 def reason(run: Run, job: submitit.Job) -> str:
-    """Why ``run`` ended without a result: its error, with the end of the log that it concerns."""
+    """Why ``run`` ended without a result: its error, or the end of its job's log."""
     if run.failure.exists():
         return run.failure.read_text(encoding="utf-8")
-    # It had no time to say so itself: out of memory, killed, or it could not even start.
-    lines = (job.stderr() or job.stdout() or "it left no log").splitlines()
+    # It was killed, for lack of memory for example, or could not start.
+    lines = (job.stderr() or job.stdout() or "no log").splitlines()
     return "\n".join([f"job {job.job_id} ended without a result; its log ends:", *lines[-LOG_LINES:]])

@@ -7,18 +7,18 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
-LENGTHS = (5, 10, 20, 40)  # words of the reference, the upper ends of all buckets but the last
+LENGTHS = (5, 10, 20, 40)  # words of the reference: upper ends of all buckets but the last
 
 
 def buckets(references: Sequence[str]) -> dict[str, list[int]]:
-    """Numbers of the sentences by length of their reference in words: "1-5", ..., "41+"; none is empty."""
+    """Sentence numbers by length of their reference in words: "1-5", ..., "41+", without empty buckets."""
     starts = [1, *(end + 1 for end in LENGTHS)]
     names = [f"{start}-{end}" for start, end in zip(starts, LENGTHS)] + [f"{starts[-1]}+"]
-    found: dict[str, list[int]] = {name: [] for name in names}
+    numbers_of: dict[str, list[int]] = {name: [] for name in names}
     for number, reference in enumerate(references):
         length = len(reference.split())
-        found[names[sum(length > end for end in LENGTHS)]].append(number)
-    return {name: numbers for name, numbers in found.items() if numbers}
+        numbers_of[names[sum(length > end for end in LENGTHS)]].append(number)
+    return {name: numbers for name, numbers in numbers_of.items() if numbers}
 
 
 def bleu_by_length(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:

@@ -1,11 +1,11 @@
 """The benchmark's YAML file: data, shared training arguments, systems, seeds and what is scored."""
 
 # No postponed annotations here: OmegaConf reads the fields' types as types.
-import hashlib
 import re
-from dataclasses import asdict, dataclass, field
+import shlex
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence
 
 import yaml
 from omegaconf import MISSING, OmegaConf
@@ -14,9 +14,6 @@ from omegaconf.errors import OmegaConfBaseException
 from el_plugins.nmt.scoring import DETOKENIZERS
 
 NAME = re.compile(r"\w[\w.+-]*")
-# Settings of one of these decide what the results of a run are; the others, where and how it runs.
-DECIDING = ("train", "average", "generate", "length_penalties")
-DECIDING_OF_DATA = ("source", "target", "remove_bpe", "detokenizer")
 POOLED = "pooled"  # all test subsets as one, in results
 
 
@@ -24,75 +21,109 @@ POOLED = "pooled"  # all test subsets as one, in results
 class Data:
     """A binarised corpus and how its translations become plain text."""
 
-    folder: str = MISSING  # what fairseq-preprocess wrote
+    folder: str = MISSING  # output of fairseq-preprocess
     source: str = MISSING
     target: str = MISSING
-    references: Dict[str, str] = MISSING  # file of plain text by test subset (test, test1, ...)
+    references: Dict[str, str] = MISSING  # plain-text file by test subset (test, test1, ...)
     remove_bpe: str = "@@ "  # fairseq's --remove-bpe: "@@ ", sentencepiece, ...
-    detokenizer: Optional[str] = "moses"  # null where the text was never tokenised
-    prepare: Optional[str] = None  # shell command that makes the folder where it is missing
-
-    def digest(self) -> str:
-        """SHA-256 of the binarised corpus and the references."""
-        folder = Path(self.folder)
-        # fairseq finds a corpus of either direction.
-        pairs = (f"{self.source}-{self.target}", f"{self.target}-{self.source}")
-        files = [path for pair in pairs for path in sorted(folder.glob(f"*.{pair}.*"))]
-        files += sorted(folder.glob("dict.*"))
-        whole = hashlib.sha256()
-        for path in [*files, *map(Path, self.references.values())]:
-            whole.update(path.name.encode() + hashlib.sha256(path.read_bytes()).digest())
-        return whole.hexdigest()
+    detokenizer: Optional[str] = "moses"  # null if the text was never tokenised
+    prepare: Optional[str] = None  # shell command that makes the folder if it is missing
 
 
 @dataclass
 class System:
-    """One column of the comparison: a criterion and the arguments that are its own."""
+    """One column of the comparison: a criterion and its own arguments."""
 
     name: str = MISSING
     criterion: str = MISSING
-    arguments: str = ""  # of fairseq-train; they win over the shared ones
+    arguments: str = ""  # of fairseq-train; they override the shared ones
+
+
+@dataclass
+class Launch:
+    """How many processes train one run together."""
+
+    processes: int = 1  # per node; one per GPU
+    nodes: int = 1
+
+    def world_size(self) -> int:
+        """Number of processes on all nodes."""
+        return self.processes * self.nodes
 
 
 @dataclass
 class Benchmark:
-    """Everything that decides the results, and where to run it."""
+    """Everything that determines the results, and where to run it."""
 
     data: Data = field(default_factory=Data)
-    train: str = MISSING  # arguments of fairseq-train that all systems share
+    train: str = MISSING  # arguments of fairseq-train shared by all systems
     systems: List[System] = MISSING  # the first is the baseline
     seeds: List[int] = MISSING
-    average: int = 10  # last epoch checkpoints
+    average: int = 10  # number of last epoch checkpoints to average
     generate: str = "--beam 5 --batch-size 128"
     length_penalties: List[float] = field(default_factory=list)  # the best on the validation set is chosen
+    launch: Launch = field(default_factory=Launch)
+    # processes x nodes x --max-tokens x --update-freq; --update-freq is set to match unless it is given.
+    tokens_per_update: Optional[int] = None
     cluster: Dict[str, Any] = field(default_factory=dict)  # submitit's parameters: slurm_partition, ...
+    output: Optional[str] = None  # default: outputs/NAME of the file
 
-    def fingerprint(self, system: System, seed: int) -> Dict[str, Any]:
-        """What the results of a run depend on, to be kept beside them."""
+    def training_settings(self, system: System, seed: int) -> Dict[str, Any]:
+        """What a trained model depends on beside the corpus; recorded with it, and never mixed."""
         return {
-            "corpus": self.data.digest(),
-            **{name: getattr(self.data, name) for name in DECIDING_OF_DATA},
-            "subsets": sorted(self.data.references),
-            **{name: getattr(self, name) for name in DECIDING},
-            **asdict(system),
+            "source": self.data.source,
+            "target": self.data.target,
+            "train": self.train,
+            "average": self.average,
+            "name": system.name,
+            "criterion": system.criterion,
+            "arguments": system.arguments,
+            "world_size": self.launch.world_size(),
             "seed": seed,
         }
 
 
-def read_settings(path: Path) -> Benchmark:
-    """The benchmark that ``path`` describes, its paths absolute: relative ones start from its own folder.
+def read_settings(
+    path: Path,
+    *,
+    output: Optional[Path] = None,
+    systems: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+    launch: Optional[Dict[str, int]] = None,
+    arguments: Sequence[str] = (),
+) -> Benchmark:
+    """The benchmark that ``path`` describes, with absolute paths: relative ones start from its own folder.
+
+    Args:
+        output: instead of the file's; ``${output}`` in its other values means it.
+        systems: names of the systems to run (default: all).
+        seeds: instead of the file's.
+        launch: values instead of the file's.
+        arguments: of fairseq-train, appended to every system's, so that they override all others.
 
     Raises:
-        ValueError: it is no YAML, or a value is missing, unknown or out of range; the message names it.
+        ValueError: the file is not YAML, or a value is missing, unknown or out of range (named).
     """
+    here = path.resolve().parent
     try:
         given = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-        merged = OmegaConf.merge(OmegaConf.structured(Benchmark), given)
-        values = OmegaConf.to_container(merged, resolve=True)
-        benchmark = _build(values, path.resolve().parent)
+        changes: Dict[str, Any] = {"launch": launch or {}}
+        if output is not None:
+            changes["output"] = str(output.resolve())
+        if seeds:
+            changes["seeds"] = list(seeds)
+        merged = OmegaConf.merge(OmegaConf.structured(Benchmark), given, changes)
+        benchmark = _build(OmegaConf.to_container(merged, resolve=True), here)
         _check(benchmark)
     except (yaml.YAMLError, OmegaConfBaseException, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
+    names = [system.name for system in benchmark.systems]
+    if unknown := [name for name in systems if name not in names]:
+        raise ValueError(f"systems to run must be of {', '.join(names)}, got {', '.join(unknown)}")
+    benchmark.systems = [one for one in benchmark.systems if not systems or one.name in systems]
+    for system in benchmark.systems:
+        system.arguments = " ".join(filter(None, [system.arguments, shlex.join(arguments)]))
+    benchmark.output = str(here / (benchmark.output or Path.cwd() / "outputs" / path.stem))
     return benchmark
 
 
@@ -107,26 +138,41 @@ def _build(values: Any, here: Path) -> Benchmark:
     data = Data(**values["data"])
     data.folder = str(here / data.folder)
     data.references = {subset: str(here / file) for subset, file in data.references.items()}
-    return Benchmark(**{**values, "data": data, "systems": [System(**s) for s in values["systems"]]})
+    built = {
+        "data": data,
+        "systems": [System(**s) for s in values["systems"]],
+        "launch": Launch(**values["launch"]),
+    }
+    return Benchmark(**{**values, **built})
 
 
 def _check(benchmark: Benchmark) -> None:
     names = [system.name for system in benchmark.systems]
-    for what, entries in (("systems", names), ("seeds", benchmark.seeds)):
-        if not entries or len(set(entries)) < len(entries):
-            raise ValueError(f"{what} must be one or more, all different, got {entries}")
+    # Systems become folders, and some file systems ignore case.
+    for what, entries, keys in (
+        ("systems", names, [name.casefold() for name in names]),
+        ("seeds", benchmark.seeds, benchmark.seeds),
+    ):
+        if not entries or len(set(keys)) < len(entries):
+            how = " (case ignored)" if what == "systems" else ""
+            raise ValueError(f"{what} must be one or more, all different{how}, got {entries}")
     for name in names:
         if not NAME.fullmatch(name):
             raise ValueError(f"a system's name becomes a folder's: letters, digits, . + - _, got {name!r}")
-    for what, number in [("seeds", min(benchmark.seeds)), ("average", benchmark.average)]:
+    launch, tokens = benchmark.launch, benchmark.tokens_per_update
+    for what, number in [
+        ("seeds", min(benchmark.seeds)),
+        ("average", benchmark.average),
+        ("processes of launch", launch.processes),
+        ("nodes of launch", launch.nodes),
+        ("tokens_per_update", 1 if tokens is None else tokens),
+    ]:
         if number < 1:
             raise ValueError(f"{what} must be 1 or more, got {number}")
     if not benchmark.data.references:
-        raise ValueError("references of data must name a file of plain text for each test subset")
+        raise ValueError("references of data must name a plain-text file for each test subset")
     if POOLED in benchmark.data.references:
-        raise ValueError(
-            f"no test subset of data may be called {POOLED!r}: results call all of them together so"
-        )
+        raise ValueError(f"no test subset may be called {POOLED!r}: results use it for all of them together")
     if benchmark.data.detokenizer not in (*DETOKENIZERS, None):
         allowed = ", ".join(DETOKENIZERS)
         raise ValueError(f"detokenizer of data must be null or {allowed}, got {benchmark.data.detokenizer!r}")

@@ -1,4 +1,4 @@
-"""How sure a difference is: over seeds by a paired t-test, over test sentences by sacrebleu's tests."""
+"""Significance of differences: over seeds by a paired t-test, over test sentences by sacrebleu's tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def compare(
     """:func:`paired_t_test` of scores by seed, and ``differences`` of each seed that both have.
 
     Args:
-        diverged: a run of one of them diverged, so that there is no result: only ``differences`` are given.
+        diverged: a run of one of them diverged: then there is no result but ``differences``.
     """
     seeds = sorted(system.keys() & baseline.keys())
     differences = {seed: system[seed] - baseline[seed] for seed in seeds}
@@ -54,7 +54,7 @@ def over_sentences(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """p-values of both of sacrebleu's paired tests, by test, system and metric.
 
-    They take minutes for a large test set, so they are stored in the folder ``cache``.
+    They take minutes for a large test set, so they are cached in the folder ``cache``.
 
     Args:
         translations: plain text by system, the baseline's first.
@@ -72,8 +72,8 @@ def over_sentences(
 
 def _corrected(p_values: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
     """:func:`holm` over systems for each metric; p-values by system and metric, as given."""
-    found: dict[str, dict[str, Any]] = {name: {} for name in p_values}
+    corrected: dict[str, dict[str, Any]] = {name: {} for name in p_values}
     for metric in next(iter(p_values.values())):
         for name, p_value in holm({name: one[metric] for name, one in p_values.items()}).items():
-            found[name][metric] = p_value
-    return found
+            corrected[name][metric] = p_value
+    return corrected

@@ -1,4 +1,4 @@
-"""The figures of the reports, worked out of the results: means, comparisons, tests and examples."""
+"""Compute the figures of the reports from the results: means, comparisons, tests and examples."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from el_plugins.utils.statistics import mean_std
 
 CHECKPOINTS = ("averaged", "best", "averaged_tuned")
 
-# What a section knows of a system: its rows by seed.
+# The rows of a system by seed.
 BySeed = Mapping[int, Mapping[str, Any]]
 
 
 def summarise(results: Results) -> dict[str, Any]:
-    """All figures of the reports; see the keys of the value returned.
+    """All figures of the reports; the keys are listed below.
 
     The first section is the headline: the averaged checkpoint on all test subsets pooled, or on the first.
     """
@@ -60,9 +60,9 @@ def summarise(results: Results) -> dict[str, Any]:
 def by_place(
     benchmark: Benchmark, rows: list[dict[str, Any]]
 ) -> dict[tuple[str, str], dict[str, dict[int, dict[str, Any]]]]:
-    """Rows of scores by (checkpoint, subset), system and seed, what is read first in front.
+    """Rows of scores by (checkpoint, subset), system and seed, in the order of the report.
 
-    Where every run diverged there are no scores; then it is one place without rows.
+    If every run diverged there are no scores: one place without rows.
     """
     places: dict[tuple[str, str], dict[str, dict[int, dict[str, Any]]]] = {
         (checkpoint, subset): {}
@@ -86,7 +86,7 @@ def section(
 ) -> dict[str, Any]:
     """Scores of the systems with one kind of checkpoint on one test subset.
 
-    A system of which a run diverged has neither means nor comparisons: the other seeds' would flatter it.
+    A system with a diverged run has neither means nor comparisons: its other seeds would be a biased sample.
 
     Args:
         names: the systems, the baseline first.
@@ -117,22 +117,22 @@ def section(
 
 
 def _means(rows: BySeed, diverged: bool) -> dict[str, Any]:
-    """Mean and standard deviation of each score over seeds, and of lengths the mean; None if one diverged."""
-    found: dict[str, Any] = {"length_penalties": [row["length_penalty"] for row in rows.values()]}
+    """Mean and standard deviation of each score over seeds, and mean lengths; None if a run diverged."""
+    means: dict[str, Any] = {"length_penalties": [row["length_penalty"] for row in rows.values()]}
     for metric in METRICS:
         mean, deviation = (
             (None, None) if diverged else mean_std([row[metric]["score"] for row in rows.values()])
         )
-        found[metric] = {"mean": mean, "sd": deviation}
+        means[metric] = {"mean": mean, "sd": deviation}
     for figure in ("brevity_penalty", "length_ratio"):
-        found[figure] = None if diverged else mean_std([row["bleu"][figure] for row in rows.values()])[0]
-    return found
+        means[figure] = None if diverged else mean_std([row["bleu"][figure] for row in rows.values()])[0]
+    return means
 
 
 def tests(results: Results, section: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Paired tests over sentences within each seed, a row for each system but the baseline.
 
-    A pair of which a run diverged has ``differences`` None; a pair that is not complete has no row.
+    If one run of a pair diverged, ``differences`` is None; if one is incomplete, there is no row.
     """
     names = [system.name for system in results.benchmark.systems]
     place = {"checkpoint": section["checkpoint"], "subset": section["subset"]}
@@ -141,18 +141,18 @@ def tests(results: Results, section: Mapping[str, Any]) -> list[dict[str, Any]]:
         for row in results.rows
         if "diverged" in row or all(row[key] == value for key, value in place.items())
     }
-    found: list[dict[str, Any]] = []
+    all_tests: list[dict[str, Any]] = []
     for seed in results.benchmark.seeds:
-        there = [name for name in names if (name, seed) in rows]
-        if names[0] not in there:
+        available = [name for name in names if (name, seed) in rows]
+        if names[0] not in available:
             continue
-        scored = [name for name in there if "diverged" not in rows[name, seed]]
+        scored = [name for name in available if "diverged" not in rows[name, seed]]
         texts = {name: results.translations.get((name, seed, *place.values())) for name in scored}
         complete = {name: text for name, text in texts.items() if text is not None}
         p_values: Mapping[str, Any] = {}
         if names[0] in complete and len(complete) > 1:
             p_values = over_sentences(complete, results.references[place["subset"]], results.cache)
-        for name in there[1:]:
+        for name in available[1:]:
             row = {"system": name, "seed": seed, **place, "differences": None}
             if names[0] in scored and name in scored:
                 if name not in complete or not p_values:
@@ -160,27 +160,27 @@ def tests(results: Results, section: Mapping[str, Any]) -> list[dict[str, Any]]:
                 pair = rows[name, seed], rows[names[0], seed]
                 row["differences"] = {m: pair[0][m]["score"] - pair[1][m]["score"] for m in METRICS}
                 row.update({test: by_system[name] for test, by_system in p_values.items()})
-            found.append(row)
-    return found
+            all_tests.append(row)
+    return all_tests
 
 
 def lengths(results: Results, headline: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """BLEU by length of the reference, mean over seeds, by system; without those that diverged."""
-    found: dict[str, dict[str, float]] = {}
+    """Mean BLEU over seeds by length of the reference, by system, without systems that diverged."""
+    by_system: dict[str, dict[str, float]] = {}
     place = headline["checkpoint"], headline["subset"]
     for name, figures in headline["systems"].items():
         texts = [results.translations.get((name, seed, *place)) for seed in figures["seeds"]]
         each = [bleu_by_length(text, results.references[place[1]]) for text in texts if text is not None]
         if each and len(each) == len(texts):
-            found[name] = {bucket: mean_std([one[bucket] for one in each])[0] for bucket in each[0]}
-    return found
+            by_system[name] = {bucket: mean_std([one[bucket] for one in each])[0] for bucket in each[0]}
+    return by_system
 
 
 def changed(results: Results, headline: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The sentences that changed most against the baseline of the same, first common seed, by system."""
+    """The sentences that changed most against the baseline in the first common seed, by system."""
     place = headline["checkpoint"], headline["subset"]
     baseline, *others = results.benchmark.systems
-    found = {}
+    examples = {}
     for system in others:
         for seed in results.benchmark.seeds:
             first, other = (
@@ -188,11 +188,11 @@ def changed(results: Results, headline: Mapping[str, Any]) -> dict[str, dict[str
             )
             if first is not None and other is not None:
                 pair = results.sources[place[1]], results.references[place[1]]
-                found[system.name] = {"seed": seed, **most_changed(*pair, first, other)}
+                examples[system.name] = {"seed": seed, **most_changed(*pair, first, other)}
                 break
-    return found
+    return examples
 
 
 def _by_run(results: Results, key: str) -> dict[str, Any]:
-    """What complete runs left under ``key``, by name of the run."""
+    """The output ``key`` of complete runs, by name of the run."""
     return {name: run[key] for name, run in results.runs.items() if run.get(key)}

@@ -1,4 +1,4 @@
-"""The report's tables, as text, from the summary."""
+"""The report's tables as text, from the summary."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from el_plugins.nmt.benchmark.statistics import METRICS, verdict
-from el_plugins.nmt.benchmark.wording import NO_RESULT, diverged_at, interval, label
+from el_plugins.nmt.benchmark.wording import NO_RESULT, interval, label
 from el_plugins.nmt.scoring import TITLES
+from el_plugins.utils.divergence import diverged_at
 from el_plugins.utils.statistics import mean_std
 from el_plugins.utils.tables import format_mean_std
 
-Table = list  # of lines, each a list of cells; the heading is the first
+Table = list  # a list of rows, each a list of cells; the first is the heading
 
 COMPARISON = ["difference", "95 % interval", "p", "p (Holm)", "verdict"]
 
@@ -31,7 +32,7 @@ def _number(value: float | None, style: str) -> str:
 
 
 def headline(summary: Mapping[str, Any]) -> Table:
-    """BLEU and its difference to the baseline, a row a system."""
+    """BLEU and its difference to the baseline, one row per system."""
     section = summary["sections"][0]
     lines: Table = [["system", "seeds", "BLEU", *COMPARISON]]
     for name, figures in section["systems"].items():
@@ -46,7 +47,7 @@ def _mean(scores: Mapping[str, Any]) -> str:
 
 
 def scores(summary: Mapping[str, Any], section: Mapping[str, Any]) -> Table:
-    """Mean and standard deviation over seeds, a row a system."""
+    """Mean and standard deviation over seeds, one row per system."""
     titles = [TITLES[metric] for metric in METRICS]
     lines: Table = [["system", "seeds", *titles, "length ratio", "brevity penalty", "length penalty"]]
     for name, figures in section["systems"].items():
@@ -59,7 +60,7 @@ def scores(summary: Mapping[str, Any], section: Mapping[str, Any]) -> Table:
 
 
 def differences(summary: Mapping[str, Any], section: Mapping[str, Any]) -> Table:
-    """Difference to the baseline with its interval and p-values, a row for each system and metric."""
+    """Difference to the baseline with interval and p-values, one row per system and metric."""
     lines: Table = [["system, score", *COMPARISON]]
     for name, figures in section["systems"].items():
         for metric in METRICS if name != summary["systems"][0] else ():
@@ -83,7 +84,7 @@ def seeds(summary: Mapping[str, Any], section: Mapping[str, Any]) -> Table:
 
 
 def sentence_tests(summary: Mapping[str, Any], section: Mapping[str, Any]) -> Table:
-    """sacrebleu's tests, a row for each system, seed and score of plain text."""
+    """sacrebleu's tests, one row per system, seed and metric of plain text."""
     columns = ["difference", "bootstrap p", "p (Holm)", "randomisation p", "p (Holm)"]
     lines: Table = [["system, seed, score", *columns]]
     for test in summary["sentence_tests"]:
@@ -100,16 +101,16 @@ def sentence_tests(summary: Mapping[str, Any], section: Mapping[str, Any]) -> Ta
 
 
 def cost(summary: Mapping[str, Any]) -> Table:
-    """What training costs, mean over the seeds that ended, a row a system."""
+    """The cost of training, mean over complete seeds, one row per system."""
     styles = {"words_per_second": 0, "minutes": 1, "memory_gib": 2}
     titles = ["words a second", "minutes", "peak memory (GiB)"]
     baseline = _of_runs(summary, summary["systems"][0], "training", "words_per_second")
     lines: Table = [["system", titles[0], f"relative to {summary['systems'][0]}", *titles[1:]]]
     for name in summary["systems"]:
         figures = {key: _of_runs(summary, name, "training", key) for key in styles}
-        cells = [_spread(values, styles[key]) for key, values in figures.items()]
+        cells = [_format(values, styles[key]) for key, values in figures.items()]
         speed = figures["words_per_second"]
-        # fairseq's clock of a tiny training may stand at 0.
+        # A tiny training may take 0 seconds by fairseq's clock.
         relative = f"{mean_std(speed)[0] / mean_std(baseline)[0]:.2f} x" if speed and any(baseline) else "-"
         if any(figures.values()):
             lines.append([label(summary, name), cells[0], relative, *cells[1:]])
@@ -117,7 +118,7 @@ def cost(summary: Mapping[str, Any]) -> Table:
 
 
 def validation(summary: Mapping[str, Any]) -> Table:
-    """Figures of the averaged checkpoint on the validation set, mean over seeds, a row a system."""
+    """Figures of the averaged checkpoint on the validation set, mean over seeds, one row per system."""
     lines: Table = [["system", "nll (bits a token)", "well-classified %"]]
     for name in summary["systems"]:
         log_p = _of_runs(summary, name, "tokens", "log_p")
@@ -126,12 +127,12 @@ def validation(summary: Mapping[str, Any]) -> Table:
         if summary["diverged"][name]:
             lines.append([label(summary, name), NO_RESULT, NO_RESULT])
         elif log_p:
-            lines.append([name, _spread(nll, 3), _spread(share, 2)])
+            lines.append([name, _format(nll, 3), _format(share, 2)])
     return lines if summary["tokens"] else lines[:1]
 
 
 def _of_runs(summary: Mapping[str, Any], system: str, kind: str, key: str) -> list[Any]:
-    """A figure of every complete run of ``system`` that did not diverge."""
+    """One figure of every complete run of ``system`` that did not diverge."""
     return [
         figures[key]
         for run, figures in summary[kind].items()
@@ -141,23 +142,25 @@ def _of_runs(summary: Mapping[str, Any], system: str, kind: str, key: str) -> li
     ]
 
 
-def _spread(values: Sequence[float], digits: int) -> str:
+def _format(values: Sequence[float], digits: int) -> str:
     return format_mean_std(*mean_std(values), digits=digits) if values else "-"
 
 
 def _without_empty_columns(lines: Table) -> Table:
-    """``lines`` without the columns of which no row has a figure."""
+    """``lines`` without columns that are empty in every row."""
     columns = [column for column in zip(*lines) if set(column[1:]) - {"-"}]
     return [list(line) for line in zip(*columns)] or lines
 
 
 def settings(summary: Mapping[str, Any]) -> list[str]:
-    """Settings, versions and sacrebleu's signatures, a line each."""
+    """Settings, versions and sacrebleu's signatures, one per line."""
     chosen = summary["settings"]
     lines = [f"train: {chosen['train']}"]
     lines += [f"{s['name']}: --criterion {s['criterion']} {s['arguments']}" for s in chosen["systems"]]
     lines += [f"{key}: {chosen[key]}" for key in ("seeds", "average", "generate", "length_penalties")]
-    found = {tuple(versions.items()) for versions in summary["versions"].values()}
-    lines += ["versions: " + ", ".join(f"{name} {number}" for name, number in one) for one in sorted(found)]
+    installed = {tuple(versions.items()) for versions in summary["versions"].values()}
+    lines += [
+        "versions: " + ", ".join(f"{name} {number}" for name, number in one) for one in sorted(installed)
+    ]
     signatures = summary["sections"][0]["signatures"].items()
     return lines + [f"{TITLES[metric]}: {signature}" for metric, signature in signatures]

@@ -7,6 +7,7 @@ from typing import Any
 
 from el_plugins.nmt.benchmark.settings import POOLED
 from el_plugins.nmt.benchmark.statistics import verdict
+from el_plugins.utils.divergence import diverged_at
 
 CHECKPOINTS = {
     "averaged": "averaged checkpoint",
@@ -22,22 +23,17 @@ def subset(place: Mapping[str, Any]) -> str:
 
 
 def heading(place: Mapping[str, Any]) -> str:
-    """Title of what was measured on a test subset with a kind of checkpoint."""
+    """Title of a test subset's scores with a kind of checkpoint."""
     return f"{subset(place)}, {CHECKPOINTS[place['checkpoint']]}"
 
 
 def diverged(steps: Mapping[int, int | None]) -> str:
-    """The steps at which runs of a system diverged, by seed, in words."""
+    """When runs of a system diverged, by seed, in words."""
     return ", ".join(f"{diverged_at(step)} (seed {seed})" for seed, step in steps.items())
 
 
-def diverged_at(step: int | None) -> str:
-    """Where a run diverged; None is a trained model whose outputs are not finite."""
-    return "diverged after the last step" if step is None else f"diverged at step {step}"
-
-
 def label(summary: Mapping[str, Any], system: str) -> str:
-    """The name of a row of means: the system, and that it diverged."""
+    """Label of a row of means: the system, and when it diverged."""
     steps = summary["diverged"][system]
     return f"{system}, {diverged(steps)}" if steps else system
 
@@ -46,7 +42,7 @@ def verdicts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(system, verdict, why) on the headline's BLEU."""
     section = summary["sections"][0]
     baseline = summary["systems"][0]
-    found = []
+    verdicts_of = []
     for name, figures in section["systems"].items():
         if name == baseline:
             continue
@@ -56,16 +52,17 @@ def verdicts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         elif figures["bleu"]["difference"] is None:
             why = f"it has no seed in common with {baseline}"
         else:
-            why = f"BLEU {sure(figures['bleu'], baseline)}; {_over_sentences(summary, name)}length ratio "
-            why += f"{figures['length_ratio']:.3f} against {section['systems'][baseline]['length_ratio']:.3f}"
-        found.append((name, verdict("bleu", figures["bleu"]), f"{heading(section)}: {why}"))
-    return found
+            ratios = [f"{section['systems'][one]['length_ratio']:.3f}" for one in (name, baseline)]
+            why = f"BLEU {with_interval(figures['bleu'], baseline)}; {_over_sentences(summary, name)}"
+            why += f"length ratio {ratios[0]} against {ratios[1]}"
+        verdicts_of.append((name, verdict("bleu", figures["bleu"]), f"{heading(section)}: {why}"))
+    return verdicts_of
 
 
-def sure(compared: Mapping[str, Any], baseline: str) -> str:
-    """A difference over seeds with everything that says how sure it is."""
+def with_interval(compared: Mapping[str, Any], baseline: str) -> str:
+    """A difference over seeds with its interval and p-values."""
     seeds = f"{compared['seeds']} seed{'s' if compared['seeds'] > 1 else ''}"
-    known = f"{seeds}: nothing is known of the spread over seeds"
+    known = f"{seeds}: no estimate of the variation over seeds"
     if compared["p_value"] is not None:
         p_values = f"p = {compared['p_value']:.3f}, with Holm's correction {compared['holm']:.3f}"
         known = f"95 % interval {interval(compared)}, {p_values}, {seeds}"
@@ -73,7 +70,7 @@ def sure(compared: Mapping[str, Any], baseline: str) -> str:
 
 
 def _over_sentences(summary: Mapping[str, Any], system: str) -> str:
-    """In how many seeds the randomisation test of the headline is significant."""
+    """In how many seeds the headline's randomisation test is significant."""
     section = summary["sections"][0]
     p_values = [
         test["ar_holm"]["bleu"]
@@ -88,5 +85,5 @@ def _over_sentences(summary: Mapping[str, Any], system: str) -> str:
 
 
 def interval(comparison: Mapping[str, Any]) -> str:
-    """Both ends of a confidence interval."""
+    """A confidence interval in words."""
     return f"{comparison['low']:+.2f} to {comparison['high']:+.2f}"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -46,8 +47,8 @@ def test_results(benchmark, corpus):
     assert {metric: found["el", 1, "averaged"][metric] for metric in expected} == expected
     assert found["el", 1, "averaged_tuned"]["length_penalty"] == 1.0
     assert "el: no significant difference. all test sets together, averaged checkpoint: BLEU" in printed
-    assert "nothing is known of the spread over seeds" in printed
-    assert "One seed tells whether these very models differ" in printed
+    assert "no estimate of the variation over seeds" in printed
+    assert "One seed: the paired tests in the report" in printed
     assert "peak memory (GiB)" in printed
     # A process that has loaded torch and fairseq.
     training = json.loads((output / "runs" / "el" / "seed1" / "result.json").read_text())["training"]
@@ -60,7 +61,7 @@ def test_again_does_nothing_and_a_changed_setting_is_refused(benchmark):
     for path in (output / "runs").rglob("*.pt"):
         path.unlink()
     before = {path: path.stat().st_mtime for path in (output / "runs").rglob("*")}
-    assert "2 runs in" in run("el-nmt-benchmark", settings, "--output", output)
+    assert "2 of them complete already" in run("el-nmt-benchmark", settings, "--output", output)
     assert {path: path.stat().st_mtime for path in (output / "runs").rglob("*")} == before
     changed = settings.with_name("changed.yaml")
     changed.write_text(settings.read_text().replace("--lr 0.01", "--lr 0.02"))
@@ -92,13 +93,14 @@ def test_a_diverging_system_has_no_score(benchmark):
     assert not (folder / "checkpoints" / "crash.pt").exists()
     rows = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
     assert [row for row in rows if row["system"] == "wild"] == [{"system": "wild", "seed": 1, "diverged": 2}]
-    assert "wild: no result. seed 1 diverged at step 2." in printed
-    (line,) = [line for line in printed.splitlines() if line.startswith("|   wild |")]
-    assert {cell.strip() for cell in line.split("|")[2:-1]} == {"*diverged*"}
-    assert "wild, seed 1: diverged" in (output / "figures" / "scores.svg").read_text()
+    assert "wild: no result. all test sets together, averaged checkpoint: wild diverged at step 2" in printed
+    rows = [line for line in printed.splitlines() if "| wild, diverged at step 2 (seed 1) |" in line]
+    assert all(re.search(r"\|\s+no result \|", row) for row in rows)
+    assert rows
+    assert "no result, diverged at step 2" in (output / "figures" / "differences.svg").read_text()
     before = (folder / "train.log").stat().st_mtime_ns
     again = run("el-nmt-benchmark", more, "--output", output)
-    assert f"wild/seed1 diverged at step 2 before; to try it again, delete {folder}" in again
+    assert f"wild/seed1 diverged at step 2 before; to try again, delete {folder}" in again
     assert (folder / "train.log").stat().st_mtime_ns == before
 
 
@@ -106,8 +108,8 @@ def test_nothing_but_diverged_runs(tiny_settings, tmp_path):
     # One batch an epoch: it is validation that finds the first update to have broken the model.
     settings = tiny_settings(tmp_path / "wild.yaml", tokens=3000, updates=3, average=1)
     settings.write_text(settings.read_text().replace("--lr 0.01", "--lr 1e30"))
-    printed = run("el-nmt-benchmark", settings, "--output", tmp_path / "out", check=False)
-    assert "nothing to report but runs that diverged: el/seed1 diverged at step 1" in printed
+    printed = run("el-nmt-benchmark", settings, "--output", tmp_path / "out")
+    assert "el, diverged at step 1 (seed 1)" in printed
 
 
 def test_bad_input_is_named(benchmark, tmp_path):
@@ -115,7 +117,33 @@ def test_bad_input_is_named(benchmark, tmp_path):
     settings = tmp_path / "missing.yaml"
     settings.write_text(benchmark[0].read_text().replace("test.en", "none.en"))
     assert "none.en does not exist, and no command" in run("el-nmt-benchmark", settings, check=False)
-    assert "--hours must be above 0, got 0" in run("el-nmt-benchmark", settings, "--hours", "0", check=False)
+    for hours in ("nan", "inf"):
+        refused = run("el-nmt-benchmark", settings, "--hours", hours, check=False)
+        assert f"--hours must be a number above 0, got {hours}" in refused
+    assert "--hours must be a number above 0, got 0" in run(
+        "el-nmt-benchmark", settings, "--hours", "0", check=False
+    )
+
+
+def test_another_detokenizer_scores_again_and_translates_nothing(benchmark):
+    settings, output, _ = benchmark
+    changed = settings.with_name("moses.yaml")
+    changed.write_text(settings.read_text().replace("detokenizer: null", "detokenizer: moses"))
+    translations = {path: path.stat().st_mtime_ns for path in (output / "runs").rglob("translations/*.txt")}
+    command = ("el-nmt-benchmark", changed, "--output", output, "--systems", "ce", "--seeds", "1")
+    assert "1 runs in" in run(*command)
+    again = {path: path.stat().st_mtime_ns for path in (output / "runs").rglob("translations/*.txt")}
+    assert again == translations
+    result = json.loads((output / "runs" / "ce" / "seed1" / "result.json").read_text())
+    assert result["evaluation"]["detokenizer"] == "moses"
+
+
+def test_check_trains_nothing(benchmark, tmp_path):
+    settings, _, _ = benchmark
+    command = ("el-nmt-benchmark", settings, "--output", tmp_path / "out", "--check")
+    assert "all checks passed" in run(*command)
+    assert "unrecognized arguments: --wrong" in run(*command, "--", "--wrong", check=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_kill_ends_the_training_too(benchmark, tmp_path):
@@ -129,7 +157,7 @@ def test_kill_ends_the_training_too(benchmark, tmp_path):
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         wait_until((tmp_path / "runs" / "ce" / "seed1" / "checkpoints" / "checkpoint1.pt").exists)
         process.terminate()
-        assert "stopped; start it again to go on" in process.communicate(timeout=60)[1]
+        assert "stopped; start it again to resume" in process.communicate(timeout=60)[1]
     wait_until(lambda: not processes(marker))
 
 

@@ -23,9 +23,9 @@ def test_only_the_gpus_that_are_left_to_this_process():
 @pytest.mark.skipif(torch.cuda.is_available(), reason="runs on the CPU share it")
 def test_jobs_share_the_threads(tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert Schedule("local", tmp_path, 1, {}).free == [None]
+    assert Schedule("local", tmp_path, 1, {}).free == [[]]
     assert "OMP_NUM_THREADS" not in os.environ
-    assert Schedule("local", tmp_path, 1, {}, jobs=2).free == [None, None]
+    assert Schedule("local", tmp_path, 1, {}, jobs=2).free == [[], []]
     assert os.environ["OMP_NUM_THREADS"] == str(max(1, torch.get_num_threads() // 2))
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     Schedule("local", tmp_path, 1, {}, jobs=2)

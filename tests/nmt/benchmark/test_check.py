@@ -1,0 +1,64 @@
+"""Every mistake is named before the first update."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fairseq")
+pytest.importorskip("submitit")
+
+from el_plugins.nmt.benchmark.check import check
+from el_plugins.nmt.benchmark.runs import Run
+from el_plugins.nmt.benchmark.settings import read_settings
+
+
+@pytest.fixture
+def check_settings(tiny_settings, corpus, tmp_path):
+    """Check the tiny benchmark after a change to its file's text: ``check_settings(old, new)``."""
+    shutil.copytree(corpus[1], tmp_path / "bin")
+
+    def checked(*changes):
+        path = tiny_settings(tmp_path / "tiny.yaml", tokens=60, updates=1, average=1, systems=("ce", "el"))
+        text = path.read_text().replace(str(corpus[1]), str(tmp_path / "bin"))
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        path.write_text(text)
+        benchmark = read_settings(path)
+        check([Run(benchmark, system, 1, tmp_path) for system in benchmark.systems])
+
+    return checked
+
+
+def test_nothing_wrong(check_settings):
+    check_settings()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("--lr 0.01", "--lrr 0.01", "the training of ce: unrecognized arguments: --lrr 0.01"),
+        ("--lr 0.01", "--lr fast", "the training of ce: .*fast"),
+        (
+            "criterion: encouraging_ls",
+            "criterion: fancy",
+            "the training of el: argument --criterion: invalid",
+        ),
+        ("--beam 2", "--bream 2", "refuses the arguments of generate: unrecognized arguments: --bream 2"),
+        ("{test: ", "{news: ", "has no subset news: .*news.de-en.de.idx does not exist"),
+        ("/test.en}", "/valid.en}", "valid.en must have a line for each of the 12 sentences of test, got 20"),
+    ],
+)
+def test_mistakes_are_named(check_settings, old, new, message):
+    with pytest.raises(ValueError, match=message):
+        check_settings((old, new))
+
+
+def test_a_damaged_subset_is_named(check_settings, tmp_path):
+    (tmp_path / "bin" / "test.de-en.en.idx").write_bytes(b"MMIDIDX\x00\x00")
+    with pytest.raises(ValueError, match=r"cannot open the subset test, .*test\.de-en\.en"):
+        check_settings()
+    Path(tmp_path / "bin" / "train.de-en.de.idx").unlink()
+    with pytest.raises(ValueError, match="has no subset train"):
+        check_settings()
