@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -49,12 +48,7 @@ def prepare(splits: Splits, recipe: Recipe, folder: Path) -> None:
     if "," in str(folder):
         raise ValueError(f"fairseq-preprocess splits names at commas, so FOLDER must have none, got {folder}")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    max_ratio = recipe.max_ratio if math.isfinite(recipe.max_ratio) else None  # JSON has no infinity
-    settings = {
-        **asdict(recipe),
-        "max_ratio": max_ratio,
-        "text": {part: digest(text) for part, text in splits.items()},
-    }
+    settings = {**asdict(recipe), "text": {part: digest(text) for part, text in splits.items()}}
     with locked(folder.with_name(folder.name + ".lock")) as lock:
         if not folder.exists():
             with atomic_dir(folder) as unfinished:

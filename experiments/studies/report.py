@@ -10,7 +10,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from el_plugins.utils.divergence import DIVERGED, MARK, describe
+from el_plugins.utils.divergence import DIVERGED, MARK, diverged_at
 from el_plugins.utils.files import write_json, write_text
 from el_plugins.utils.statistics import mean_std
 from el_plugins.utils.tables import aligned
@@ -46,7 +46,8 @@ def scores(study: Study, results: Results) -> str:
 def divergences(results: Results) -> str:
     """Which runs diverged and when, a line a system; empty where none did."""
     runs = {
-        name: [f"seed {s} {describe(r)}" for s, r in diverged(each).items()] for name, each in results.items()
+        name: [f"seed {s} {diverged_at(r[DIVERGED])}" for s, r in diverged(each).items()]
+        for name, each in results.items()
     }
     return "\n".join(f"- {name}: {'; '.join(lines)}" for name, lines in runs.items() if lines)
 

@@ -17,7 +17,7 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from el_plugins.metrics import NotFiniteError
-from el_plugins.utils.divergence import DIVERGED, DivergedError, describe
+from el_plugins.utils.divergence import DIVERGED, DivergedError, diverged_at
 from el_plugins.utils.files import check_settings, write_json
 from el_plugins.utils.statistics import paired_t_test
 from experiments.studies.data import source
@@ -127,7 +127,10 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_json(path, found)
         if main and DIVERGED in found:
-            tqdm.write(f"{name}, seed {seed}: {describe(found)}; to try it again, delete {path}", sys.stderr)
+            tqdm.write(
+                f"{name}, seed {seed}: {diverged_at(found[DIVERGED])}; to try it again, delete {path}",
+                sys.stderr,
+            )
         results[name][seed] = found
     return results
 

@@ -23,7 +23,7 @@ from el_plugins.detection.benchmark.data import fingerprint, prepare
 from el_plugins.detection.benchmark.machines import Machines, check_same
 from el_plugins.detection.benchmark.runs import Run
 from el_plugins.detection.benchmark.settings import Benchmark, check, read_settings, select
-from el_plugins.utils.divergence import DIVERGED, describe
+from el_plugins.utils.divergence import DIVERGED, diverged_at
 from el_plugins.utils.files import write_text
 
 
@@ -143,7 +143,7 @@ def benchmark(options: argparse.Namespace, machines: Machines) -> None:
     print(f"{len(runs)} runs in {output}, {len(done)} of them done before")
     for run in done:
         if DIVERGED in (record := json.loads(run.result.read_text(encoding="utf-8"))):
-            print(f"{run.name} {describe(record)} before; to try it again, delete {run.folder}")
+            print(f"{run.name} {diverged_at(record[DIVERGED])} before; to try it again, delete {run.folder}")
     failed = execute(runs, machines)
     if machines.rank == 0:
         summary.write(runs, failed, output)
