@@ -18,7 +18,9 @@ def test_missing_files_are_downloaded_and_checked(tmp_path, monkeypatch):
     ):
         multi30k.main(["de", str(made)])
     (mirror / "train.de.gz").write_bytes(gzip.compress(b"Ein Satz.\n"))
-    with pytest.raises(SystemExit, match=r"downloads/train\.de\.gz differs from Multi30k's release: delete it"):
+    with pytest.raises(
+        SystemExit, match=r"downloads/train\.de\.gz differs from Multi30k's release: delete it"
+    ):
         multi30k.main(["de", str(made)])
     assert not made.exists()
 
