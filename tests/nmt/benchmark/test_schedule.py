@@ -8,7 +8,7 @@ pytest.importorskip("submitit")
 
 import torch
 
-from el_plugins.nmt.benchmark.schedule import Schedule, visible_gpus
+from el_plugins.nmt.benchmark.schedule import Schedule, gpu_groups, visible_gpus
 
 
 def test_only_the_gpus_that_are_left_to_this_process():
@@ -18,6 +18,13 @@ def test_only_the_gpus_that_are_left_to_this_process():
     assert visible_gpus(0, "") == []
     with pytest.raises(ValueError, match="by numbers for --cluster local, got 'GPU-8d1f'"):
         visible_gpus(1, "GPU-8d1f")
+
+
+def test_a_run_has_its_gpus_for_itself():
+    assert gpu_groups([0, 1, 2], 1) == [[0], [1], [2]]
+    assert gpu_groups([4, 5, 6, 7, 8], 2) == [[4, 5], [6, 7]]
+    with pytest.raises(ValueError, match="at most the 1 GPUs of this machine, got 2"):
+        gpu_groups([0], 2)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="runs on the CPU share it")
