@@ -19,6 +19,8 @@ NEEDED = {
     "benchmarks.losses": "fvcore",
 }
 
+OWN = {"el-nmt-benchmark", "el-detection-benchmark"}  # they split their arguments first
+
 
 class Parsed(Exception):
     """A command has read its arguments; its work is not done here."""
@@ -26,15 +28,18 @@ class Parsed(Exception):
 
 @pytest.fixture(autouse=True)
 def parse_only(monkeypatch):
-    parse = argparse.ArgumentParser.parse_args
+    def stopping(parse):
+        def stop(parser, arguments=None, namespace=None):
+            parsed = parse(parser, arguments, namespace)
+            if arguments is None or arguments is sys.argv or parser.prog in OWN:  # a command's own
+                raise Parsed
+            return parsed
 
-    def stop(parser, arguments=None, namespace=None):
-        parsed = parse(parser, arguments, namespace)
-        if arguments is None or arguments is sys.argv:  # a command's own
-            raise Parsed
-        return parsed
+        return stop
 
-    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", stop)
+    for name in ("parse_args", "parse_intermixed_args"):
+        parse = getattr(argparse.ArgumentParser, name)
+        monkeypatch.setattr(argparse.ArgumentParser, name, stopping(parse))
     monkeypatch.setattr(sys, "argv", sys.argv)
     monkeypatch.syspath_prepend(REPOSITORY)
     monkeypatch.chdir(REPOSITORY)
