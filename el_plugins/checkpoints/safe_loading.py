@@ -8,6 +8,7 @@ stays on for everything else.
 from __future__ import annotations
 
 import collections
+import sys
 import typing
 from argparse import Namespace
 from pathlib import Path
@@ -23,7 +24,7 @@ def allow_fairseq_classes() -> None:
     """
     allow = getattr(torch.serialization, "add_safe_globals", None)
     if allow is not None and _takes_names():
-        allow([Namespace, *_numpy_classes(), *_omegaconf_classes()])
+        allow([Namespace, *_numpy_classes(), *_omegaconf_classes(), *_fairseq_classes()])
 
 
 def _takes_names() -> bool:
@@ -61,6 +62,15 @@ def _omegaconf_classes() -> list[Any]:
         nodes.StringNode,
     ]
     return [*containers, *values, typing.Any, collections.defaultdict, dict, list, int, float, str, bool]
+
+
+def _fairseq_classes() -> list[Any]:
+    # Stands for a tensor where fairseq sends a checkpoint from its first process to the others.
+    if "fairseq" not in sys.modules:
+        return []
+    from fairseq.distributed.utils import _TensorPlaceholder
+
+    return [_TensorPlaceholder]
 
 
 def load_checkpoint(path: str | Path) -> Any:

@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import sys
 
+from torch.distributed.elastic.multiprocessing.errors import record
 
+
+@record  # torchrun's last lines then have the traceback
 def main() -> None:
     """Run fairseq-train with the arguments given, as the process that the environment says."""
     from fairseq_cli.train import cli_main

@@ -56,3 +56,14 @@ def test_a_node_taken_down_in_mid_run(node, tiny_settings, tmp_path):
         for where in ("slurm", "local")
     )
     assert found["scores"] == expected["scores"]
+
+
+def test_a_training_of_two_processes(node, tiny_settings, tmp_path):
+    more = (
+        "cluster: {slurm_cpus_per_task: 1, slurm_setup: [export OMP_NUM_THREADS=1]}\nlaunch: {processes: 2}"
+    )
+    settings = tiny_settings(tmp_path / "tiny.yaml", tokens=300, updates=4, average=1, more=more)
+    run("el-nmt-benchmark", settings, "--output", tmp_path / "out", "--cluster", "slurm")
+    folder = tmp_path / "out" / "runs" / "el" / "seed1"
+    assert "training on 2 devices" in (folder / "train.log").read_text()
+    assert (folder / "result.json").exists()
