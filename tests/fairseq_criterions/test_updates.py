@@ -32,7 +32,7 @@ def training(setting, trained):
 def loss(criterion, model, sample, **options):
     """The loss of ``model`` by a criterion without a schedule."""
     with torch.no_grad():
-        return criterion_of(criterion.task, log_end=1.0, **options)(model.eval(), sample)[0].item()
+        return criterion_of(criterion.task, **options)(model.eval(), sample)[0].item()
 
 
 def test_training_and_validation_follow_the_updates(training):
@@ -42,7 +42,8 @@ def test_training_and_validation_follow_the_updates(training):
         assert log["bonus_factor"] == factor_in_step
         valid = trainer.valid_step(sample)
         assert valid["bonus_factor"] == factor_after
-        expected = loss(criterion, trainer.get_model(), sample, bonus_weight=factor_after)
+        options = {"log_end": 1.0, "bonus_weight": factor_after} if factor_after else {"bonus": "none"}
+        expected = loss(criterion, trainer.get_model(), sample, **options)
         ours = criterion(trainer.get_model(), sample)[0].item()
         assert ours == pytest.approx(expected, rel=1e-6)
 
@@ -50,7 +51,7 @@ def test_training_and_validation_follow_the_updates(training):
 def test_outside_a_training_the_bonus_is_whole(setting):
     model, task, sample = setting
     criterion = criterion_of(copy.copy(task), log_end=1.0, bonus_delay_updates=100)
-    assert criterion(model, sample)[0].item() == loss(criterion, model, sample)
+    assert criterion(model, sample)[0].item() == loss(criterion, model, sample, log_end=1.0)
 
 
 def test_without_a_schedule_the_task_is_left_alone(setting):
