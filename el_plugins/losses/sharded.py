@@ -67,18 +67,16 @@ def rows_of(input: Any, target: Tensor, weight: Tensor | None, class_dim: int) -
     """How the rows of ``input`` are placed, None if it is a plain tensor.
 
     Raises:
-        ValueError: ``input`` is sharded by anything but its batch, only other arguments are DTensors, or torch
-            is older than 2.6 (2.2 gives a wrong gradient).
+        ValueError: ``input`` is sharded by anything but its batch, only other arguments are DTensors, or
+            torch is older than 2.6 (2.2 gives a wrong gradient).
     """
     if not is_dtensor(input):
         for name, value in {"target": target, "weight": weight}.items():
             if is_dtensor(value):
                 raise ValueError(f"{name} must be a plain tensor as input is, got a DTensor")
         return None
-    if torch.__version__ < OLDEST:
-        raise ValueError(
-            f"input must be a plain tensor before torch 2.6, got a DTensor in {torch.__version__}"
-        )
+    if torch.__version__ < OLDEST:  # type: ignore[operator]
+        raise ValueError("input must be a plain tensor before torch 2.6, got a DTensor")
     check_placements("input", input.placements, batched=class_dim > 0)
     return Rows(input.device_mesh, input.placements, input.shape[:class_dim] + input.shape[class_dim + 1 :])
 

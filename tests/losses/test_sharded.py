@@ -8,7 +8,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
-from el_plugins.losses import encouraging_loss, linear_encouraging_loss
+from el_plugins.losses import encouraging_loss, linear_encouraging_loss, sharded
 from el_plugins.losses.sharded import dtensor
 
 MEMBERS = dtensor() if dist.is_available() else None
@@ -99,6 +99,21 @@ def process(rank, store):
     dist.destroy_process_group()
 
 
+def test_older_torch_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(sharded, "OLDEST", (99, 0))
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        mesh = dist.device_mesh.init_device_mesh("cpu", (1,))
+        z = MEMBERS.distribute_tensor(torch.zeros(2, 3), mesh, [MEMBERS.Replicate()])
+        with pytest.raises(
+            ValueError, match=r"input must be a plain tensor before torch 2\.6, got a DTensor"
+        ):
+            encouraging_loss(z, torch.tensor([0, 1]))
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.skipif(torch.__version__ < sharded.OLDEST, reason="torch gives a wrong gradient")
 @pytest.mark.skipif(not dist.is_available(), reason="this torch has no torch.distributed")
 def test_two_processes(tmp_path):
     mp.start_processes(process, (tmp_path / "store",), nprocs=2, start_method="spawn")
