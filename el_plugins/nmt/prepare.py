@@ -8,6 +8,7 @@ benchmark.yaml in it and run el-nmt-benchmark on it.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--max-ratio",
         type=float,
         default=2.5,
-        help="drop training pairs whose sides differ more in length (default: %(default)s)",
+        help="drop training pairs whose sides differ more in length; inf for any (default: %(default)s)",
     )
     parser.add_argument(
         "--allow-overlap", action="store_true", help="accept sentences that training and test share"
@@ -107,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             options.target,
             moses=options.tokenizer == "moses",
             max_length=options.max_length,
-            max_ratio=options.max_ratio,
+            max_ratio=None if options.max_ratio == math.inf else options.max_ratio,
             lowercase=options.lowercase,
             subwords=options.subwords,
             size=options.size,
