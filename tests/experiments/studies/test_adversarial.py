@@ -1,0 +1,28 @@
+"""Attacks stay within their bounds, and within numbers."""
+
+import numpy as np
+import pytest
+import torch
+
+for package in ("accelerate", "timm", "sklearn", "torchvision", "art"):
+    pytest.importorskip(package)
+
+from el_plugins.studies.adversarial import art_classifier, attack
+
+
+@pytest.mark.parametrize(("name", "epsilon"), [("AutoAttack", 0.1), ("AutoAttack L2", 1.0), ("PGD L2", 1.0)])
+def test_attacks_on_mostly_black_images(name, epsilon):
+    torch.manual_seed(0)
+    images = torch.zeros(40, 1, 12, 12)
+    images[:, :, 4:8, 4:8] = torch.rand(40, 1, 4, 4)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(144, 10)).eval()
+    labels = model(images).argmax(dim=1).numpy()
+    target = art_classifier(model, images, 10)
+    moved = attack(name, target, epsilon).generate(images.numpy(), labels)
+    assert np.isfinite(moved).all()
+    assert moved.min() >= 0
+    assert moved.max() <= 1
+    difference = (moved - images.numpy()).reshape(40, -1)
+    order = 2 if name.endswith("L2") else np.inf
+    assert np.linalg.norm(difference, order, axis=1).max() <= epsilon + 1e-4
+    assert np.mean(target.predict(moved).argmax(axis=1) == labels) < 0.5
