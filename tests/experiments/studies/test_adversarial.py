@@ -7,7 +7,7 @@ import torch
 for package in ("accelerate", "timm", "sklearn", "torchvision", "art"):
     pytest.importorskip(package)
 
-from el_plugins.studies.adversarial import art_classifier, attack
+from experiments.studies.adversarial import art_classifier, attack
 
 
 @pytest.mark.parametrize(("name", "epsilon"), [("AutoAttack", 0.1), ("AutoAttack L2", 1.0), ("PGD L2", 1.0)])
