@@ -16,44 +16,7 @@
 #   ARCHIVE_URL                      another place to download the archive from
 #   PYTHON=python   DRY_RUN=1 prints the commands instead of running them
 set -euo pipefail
-die() { echo "iwslt17_fr_en: $*" >&2; exit 1; }
-output=outputs/iwslt17_fr_en archive="" choice=()
-while (($#)); do
-    case $1 in
-        --help) sed -n '2,/^[^#]/{/^#/s/^# \?//p}' "$0"; exit ;;
-        --) shift; break ;;
-        --loss) read -ra words <<< "${2:?--loss needs a value}"; choice+=(--systems "${words[@]}") ;;
-        --seeds) read -ra words <<< "${2:?--seeds needs a value}"; choice+=(--seeds "${words[@]}") ;;
-        --output) output=${2:?--output needs a value} ;;
-        --archive) archive=${2:?--archive needs a value}; [[ -e $archive ]] || die "--archive $archive does not exist" ;;
-        *) die "unknown argument $1; allowed are --loss, --seeds, --output, --archive, and -- before fairseq's own" ;;
-    esac
-    shift 2
-done
-python=${PYTHON:-python} rank=${NODE_RANK:-${SLURM_NODEID:-0}}
-read -r gpus precision < <("$python" -c 'import torch.cuda as c
-n = c.device_count(); print(n, "fp16" if n and c.get_device_capability() >= (7, 0) else "fp32")')
-processes=${NUM_GPUS:-$gpus}
-[[ $processes =~ ^[0-9]+$ ]] || die "NUM_GPUS must be a whole number, got $processes"
-visible=${CUDA_VISIBLE_DEVICES:-$(seq -s , 0 99)}
-export CUDA_VISIBLE_DEVICES=
-if ((processes > 0)); then
-    CUDA_VISIBLE_DEVICES=$(cut -d , -f "1-$processes" <<< "$visible")
-else
-    echo "no GPU: training on the CPU, which takes weeks for the whole schedule" >&2
-    processes=${PROCESSES:-1} precision=fp32
-fi
-[[ ${PRECISION:=$precision} =~ ^(fp16|bf16|fp32)$ ]] || die "PRECISION must be fp16, bf16 or fp32, got $PRECISION"
-train=(--max-tokens "${MAX_TOKENS:-4096}" ${UPDATE_FREQ:+--update-freq "$UPDATE_FREQ"})
-[[ $PRECISION == fp32 ]] || train+=("--$PRECISION")
-choice+=(--processes "$processes" --nodes "${NNODES:-${SLURM_NNODES:-1}}" ${ANY_BATCH:+--any-batch} ${DRY_RUN:+--dry-run})
-benchmark=("$python" -m el_plugins.nmt.benchmark "$(dirname "$0")/../examples/iwslt17_fr_en.yaml" --output "$output" "${choice[@]}")
-if [[ -z ${DRY_RUN:-} ]]; then
-    mkdir -p "$output" && exec 9> "$output/lock.$rank"
-    flock --nonblock 9 || die "another start of a recipe still works in $output"
-    if [[ $rank == 0 && ! -d $output/data ]]; then
-        "${benchmark[@]}" --dry-run -- "${train[@]}" "$@" > /dev/null # refuses wrong settings before the download
-        "$python" -m el_plugins.nmt.iwslt fr-en "${archive:-$output/fr-en.zip}" "$output/data" ${ARCHIVE_URL:+--url "$ARCHIVE_URL"}
-    fi
-fi
-exec "${benchmark[@]}" -- "${train[@]}" "$@"
+# shellcheck disable=SC2034
+recipe=iwslt17_fr_en pair=fr-en release=fr-en.zip
+# shellcheck source=run_scripts/iwslt.sh
+source "$(dirname "$0")/iwslt.sh"

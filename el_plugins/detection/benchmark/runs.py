@@ -12,7 +12,6 @@ import sys
 import time
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from el_plugins.utils.commands import run
 from el_plugins.utils.divergence import DIVERGED
 from el_plugins.utils.files import check_settings, write_json
 from el_plugins.utils.locks import locked
+from el_plugins.utils.versions import versions
 
 PROGRESS = re.compile(r"iter: (\d+).*?total_loss: (\S+)")
 PACKAGES = ("el_plugins", "torch", "torchvision", "detectron2", "sal-detectron2", "pycocotools", "numpy")
@@ -120,7 +120,7 @@ class Run:
                 outcome = self._train(lock)
                 minutes = (time.monotonic() - started) / 60
                 record = {"system": self.system.name, "seed": self.seed, **outcome}
-                write_json(self.result, {**record, "minutes": minutes, "versions": versions()})
+                write_json(self.result, {**record, "minutes": minutes, "versions": versions(PACKAGES)})
 
     def _train(self, *pass_fds: int) -> dict[str, Any]:
         """What train_net wrote: COCO's AP under ``bbox``, or the iteration at which the loss diverged."""
@@ -170,14 +170,3 @@ def flat(cfg: CfgNode, prefix: str = "") -> dict[str, Any]:
     for key, value in cfg.items():
         values.update(flat(value, f"{prefix}{key}.") if isinstance(value, CfgNode) else {prefix + key: value})
     return values
-
-
-def versions() -> dict[str, str]:
-    """Releases of what the results depend on."""
-    installed = {}
-    for package in PACKAGES:
-        try:
-            installed[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return installed

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib import metadata
 from typing import Any
 
 from submitit.helpers import DelayedSubmission
@@ -22,6 +21,7 @@ from el_plugins.nmt.training_log import training_cost, validations
 from el_plugins.utils.divergence import DIVERGED, DivergedError
 from el_plugins.utils.files import write_json, write_text
 from el_plugins.utils.locks import locked
+from el_plugins.utils.versions import versions
 
 PACKAGES = ("el_plugins", "torch", "fairseq", "ve-fairseq", "sacrebleu", "sacremoses", "numpy")
 
@@ -60,7 +60,7 @@ class Job:
 
 def _complete(run: Run, lock: int) -> dict[str, Any]:
     """Train, average, translate, score and measure; the result."""
-    record = {"system": run.system.name, "seed": run.seed, "versions": versions()}
+    record = {"system": run.system.name, "seed": run.seed, "versions": versions(PACKAGES)}
     try:
         train(run, lock)
     except DivergedError as error:
@@ -77,14 +77,3 @@ def _complete(run: Run, lock: int) -> dict[str, Any]:
         "training": {"minutes": seconds / 60, "words_per_second": speed, **memory},
         "evaluation": run.evaluation_settings(),
     }
-
-
-def versions() -> dict[str, str]:
-    """Releases of what the results depend on."""
-    installed = {}
-    for package in PACKAGES:
-        try:
-            installed[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return installed
