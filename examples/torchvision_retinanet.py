@@ -9,17 +9,16 @@ The head below is torchvision's but for its loss, so checkpoints load. It goes w
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.models.detection.retinanet import RetinaNet, RetinaNetClassificationHead
-from torchvision.ops import box_convert
 
 from el_plugins.losses import sigmoid_halted_focal_loss
-from experiments.detection.digits import SIZE, scenes
+
+SIZE = 128
 
 
 class HaltedFocalHead(RetinaNetClassificationHead):
@@ -61,23 +60,29 @@ def small_retinanet() -> RetinaNet:
     return model
 
 
+def scene(pixels: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Four digits of 8 x 8 pixels, each enlarged at random and put into a quarter of the picture."""
+    picture = torch.zeros(SIZE, SIZE)
+    boxes = []
+    for digit, (x, y) in zip(pixels, ((0, 0), (64, 0), (0, 64), (64, 64))):
+        zoom = int(torch.randint(3, 8, ()))
+        size = 8 * zoom
+        picture[y : y + size, x : x + size] = digit.repeat_interleave(zoom, 0).repeat_interleave(zoom, 1)
+        boxes.append([x, y, x + size, y + size])
+    return picture.expand(3, -1, -1), {"boxes": torch.tensor(boxes).float(), "labels": labels}
+
+
 def main() -> None:
     """Train on a batch of two scenes again and again, and print its losses."""
     torch.manual_seed(0)
     digits = load_digits()
-    images, targets = [], []
-    for pixels, objects in scenes(
-        digits.images, digits.target, np.full(10, 0.1), 2, np.random.default_rng(0)
-    ):
-        images.append(torch.tensor(pixels / 255).float().expand(3, -1, -1))
-        labels, boxes = zip(*objects)
-        boxes = box_convert(torch.tensor(boxes).float(), "xywh", "xyxy")
-        targets.append({"boxes": boxes, "labels": torch.tensor(labels)})
+    pixels, labels = torch.tensor(digits.images).float() / 16, torch.tensor(digits.target)
+    images, targets = zip(*(scene(pixels[i : i + 4], labels[i : i + 4]) for i in (0, 4)))
 
     model = small_retinanet().train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     for step in range(1, 7):
-        losses = model(images, targets)
+        losses = model(list(images), list(targets))
         loss = sum(losses.values())
         optimizer.zero_grad()
         loss.backward()
