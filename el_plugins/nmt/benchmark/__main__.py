@@ -20,8 +20,8 @@ from el_plugins.nmt.benchmark.machines import Leader, follow
 from el_plugins.nmt.benchmark.results import read_runs
 from el_plugins.nmt.benchmark.runs import Run, read_result
 from el_plugins.nmt.benchmark.schedule import Schedule
+from el_plugins.nmt.benchmark.sections import make_sections
 from el_plugins.nmt.benchmark.settings import Benchmark, read_settings
-from el_plugins.nmt.benchmark.summary import summarise
 from el_plugins.nmt.benchmark.training import command
 from el_plugins.utils.divergence import DIVERGED, diverged_at
 from el_plugins.utils.files import write_json_lines
@@ -37,15 +37,16 @@ def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, s
     """Write ``results.jsonl``, ``report.md`` with its figures, and ``report.html``; print the main table."""
     results = read_runs(benchmark, runs, failed)
     write_json_lines(output / "results.jsonl", results.rows)
-    summary = summarise(results)
-    report.write(summary, draw(summary, output / "figures"), output)
-    first = summary["sections"][0]
-    print(f"\n{wording.heading(first)}\n{aligned(tables.scores(summary, first))}")
-    for title, lines in (("validation", tables.validation(summary)), ("training", tables.cost(summary))):
+    sections = make_sections(results)
+    plots = draw(results, sections, output / "figures")
+    report.write(results, sections, plots, output)
+    headline = sections[0]
+    print(f"\n{wording.heading(headline)}\n{aligned(tables.scores(headline))}")
+    for title, lines in (("validation", tables.validation(results)), ("training", tables.cost(results))):
         if len(lines) > 1:
             print(f"\n{title}\n{aligned(lines)}")
     print()
-    for system, verdict, why in wording.verdicts(summary):
+    for system, verdict, why in wording.verdicts(headline):
         print(f"{system}: {verdict}. {why}.")
     print(f"\nwrote {output / 'report.html'}, report.md and results.jsonl")
     if len(benchmark.seeds) == 1 and len(benchmark.systems) > 1:
