@@ -12,7 +12,7 @@ from typing import Any, Tuple
 import numpy as np
 
 from el_plugins.nmt.benchmark.cache import cached
-from el_plugins.nmt.benchmark.runs import Run, read_result
+from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.settings import POOLED, Benchmark
 from el_plugins.nmt.score import read_lines
 from el_plugins.nmt.scoring import Translations, detokenise, read_generated, score_text, score_tokenised
@@ -84,7 +84,7 @@ def read_runs(benchmark: Benchmark, runs: Sequence[Run], failed: Mapping[str, st
     results = Results(runs[0].output.name, benchmark, [], failed, cache=runs[0].output / "paired_tests")
     results.references = {name: read_lines(Path(file)) for name, file in benchmark.data.references.items()}
     for run in complete:
-        result = read_result(run.result)
+        result = run.read_result()
         names = {"system": run.system.name, "seed": run.seed}
         others: dict[str, Any] = {
             key: result[key] for key in ("curve", "training", "versions") if key in result
