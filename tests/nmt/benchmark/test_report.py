@@ -57,8 +57,8 @@ def test_markdown(folder):
     # In the other two seeds the sentences score the same.
     sure = "95 % interval +0.33 to +1.93, p = 0.026, with Holm's correction 0.026, 3 seeds"
     tests = "over sentences significant in 1 of 3 seeds; length ratio 0.970 against 0.970"
-    found = f"- **el: better.** test, averaged checkpoint: BLEU +1.13 against ce ({sure}); {tests}."
-    assert found in text
+    verdict = f"- **el: better.** test, averaged checkpoint: BLEU +1.13 against ce ({sure}); {tests}."
+    assert verdict in text
     assert "- **far: no result.** test, averaged checkpoint: far diverged at step 840 (seed 3)." in text
     assert " el, seed 1, BLEU |" in text
     assert " 30.50 ± 0.50 |" in text
