@@ -1,4 +1,4 @@
-"""The sum of halted focal loss with its gradient made in forward, by kinds of targets; see triton_cases.py."""
+"""The sum of halted focal loss with its gradient made in forward, by kinds of targets: see triton_cases."""
 
 import pytest
 import torch
