@@ -49,7 +49,7 @@ def formula():
 @pytest.fixture(params=["formula", "chunks", "auto"])
 def small_chunks(request, monkeypatch):
     """Three rows at a time of the linear form, so that every test goes through several chunks."""
-    monkeypatch.setattr(linear_function, "rows_at_a_time", lambda count, classes: 3)
+    monkeypatch.setattr(linear_function, "rows_at_a_time", lambda *_: 3)
     with use(request.param):
         yield request.param
 
