@@ -42,7 +42,7 @@ def free_memory(x: Tensor) -> int | None:
 
 
 def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
-    """Add ``a @ b`` to ``total``, which is as wide or float32; narrow products are not rounded first on a GPU."""
+    """Add ``a @ b`` to ``total``, as wide or float32; on a GPU narrow products are not rounded before."""
     if total.dtype == a.dtype:
         total.addmm_(a, b)
     elif a.is_cuda and not isinstance(a, FakeTensor) and adds_wide(a.device, a.dtype):
