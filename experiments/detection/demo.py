@@ -78,9 +78,9 @@ def train(system: str, data: str, pictures: Path, folder: Path, iterations: int,
     with tqdm(total=iterations, desc=f"training {system}", unit="iteration") as bar:
 
         def watch(line: str) -> None:
-            if found := PROGRESS.search(line):
-                bar.n = int(found[1]) + 1
-                bar.set_postfix_str(f"loss {found[2]}")
+            if match := PROGRESS.search(line):
+                bar.n = int(match[1]) + 1
+                bar.set_postfix_str(f"loss {match[2]}")
 
         try:
             run([str(word) for word in command], folder / "train.log", watch, append=True)
@@ -104,13 +104,13 @@ def demo(data: str, folder: Path, iterations: int, seed: int) -> None:
         output.mkdir(exist_ok=True)
         if not (output / "results.json").exists():
             train(system, data, pictures, output, iterations, seed)
-        found = json.loads((output / "results.json").read_text(encoding="utf-8"))
-        if DIVERGED in found:
-            print(f"{system} {diverged_at(found[DIVERGED])}; to try it again, delete {output}")
-        results[system] = found
+        outcome = json.loads((output / "results.json").read_text(encoding="utf-8"))
+        if DIVERGED in outcome:
+            print(f"{system} {diverged_at(outcome[DIVERGED])}; to try it again, delete {output}")
+        results[system] = outcome
     counts = class_counts(pictures / "train.json")
     columns = report.columns(counts)
-    scores = {system: found["bbox"] for system, found in results.items() if DIVERGED not in found}
+    scores = {system: outcome["bbox"] for system, outcome in results.items() if DIVERGED not in outcome}
     rows: dict[str, Any] = {
         system: report.metrics(scores[system], counts) if system in scores else dict.fromkeys(columns, MARK)
         for system in SYSTEMS

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ def read_rows(runs: Sequence[Run], failed: Mapping[str, str]) -> list[dict[str, 
         row: dict[str, Any] = {"system": run.system.name, "seed": run.seed}
         if run.name in failed:
             row["failed"] = failed[run.name]
-        elif DIVERGED in (record := json.loads(run.result.read_text(encoding="utf-8"))):
+        elif DIVERGED in (record := run.read_result()):
             row[DIVERGED] = record[DIVERGED]
         else:
             row.update({metric: record["bbox"].get(metric) for metric in METRICS})
@@ -115,7 +114,7 @@ def _by_system(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str,
 
 
 def _mean_std(values: Sequence[float], expected: int) -> str | None:
-    """None where a seed has no AP: nothing was detected, or the test set has no such object."""
+    """None if a seed has no AP: nothing was detected, or the test set has no such object."""
     return format_mean_std(*mean_std(values)) if values and len(values) == expected else None
 
 
