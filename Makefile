@@ -15,7 +15,7 @@ DATA ?= digits
 BENCH ?= outputs/benchmarks
 STUDIES ?= outputs/studies/report.md
 
-.PHONY: help demo demo-detection bench studies docs test test-long test-classic format lint dist clean
+.PHONY: help demo demo-detection bench bench-gpu studies docs test test-long test-classic format lint dist clean
 
 help:
 	@echo 'make demo          train and compare CE and EL on real German-English text (SOURCE=fr for French)'
@@ -24,6 +24,7 @@ help:
 	@echo 'make test-long     the tests that take minutes too'
 	@echo 'make test-classic  losses and criterion on official fairseq 0.12.2, Python 3.10, torch 2.2'
 	@echo 'make bench         time and memory of the losses and of training beside their peers, into outputs/benchmarks (half an hour)'
+	@echo 'make bench-gpu     the losses beside their peers on this GPU, into benchmarks/results/gpu, and the tests that need one (8 minutes)'
 	@echo 'make studies       the paper'\''s other studies on small real data, five seeds (half an hour)'
 	@echo 'make docs          the documentation as a site that needs no network, into outputs/docs'
 	@echo 'make format        lay out and tidy the code; make lint checks it'
@@ -55,6 +56,13 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.training $(BENCH)
 	$(VENV)/bin/python -m benchmarks.share $(BENCH)
 	$(VENV)/bin/python -m benchmarks.report $(BENCH)
+
+# Peers that do not install here are left out. None may bring another torch.
+bench-gpu: $(VENV)/.installed
+	@nvidia-smi -L 2>/dev/null || { echo 'make bench-gpu needs an NVIDIA GPU, and nvidia-smi finds none'; exit 1; }
+	for peer in liger-kernel cut-cross-entropy quack-kernels; do $(VENV)/bin/python -m pip install --quiet $$peer $(TORCH) || echo "without $$peer"; done
+	$(VENV)/bin/python -m benchmarks.gpu
+	$(VENV)/bin/python -m pytest -m gpu
 
 studies: $(VENV)/.installed
 	$(VENV)/bin/python -m experiments.studies all --report $(STUDIES)
