@@ -29,10 +29,10 @@ def write(folder: Path) -> None:
     parts = [
         "# Benchmarks on a GPU",
         f"By `make bench-gpu` on {lines[0]['machine']}. Forward and backward together: medians in "
-        "milliseconds of the GPU, with inputs that are not in its cache and all work queued before it begins; "
-        "*host ms* is what the host takes to queue it. Time ratios are to the first peer of each case; a copy "
-        "reads the logits once and writes as many bytes. Memory is the peak beyond the inputs, gradients "
-        "included.",
+        "milliseconds of the GPU, with inputs that are not in its cache and all work queued before it "
+        "begins; *host ms* is what the host takes to queue it. Time ratios are to the first peer of each "
+        "case; a copy reads the logits once and writes as many bytes. Memory is the peak beyond the inputs, "
+        "gradients included.",
         "![time by peer](chart.svg)",
     ]
     for kind, title in TITLES.items():
