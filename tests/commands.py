@@ -53,3 +53,9 @@ def processes(marker):
             except OSError:  # it has ended
                 continue
     return found
+
+
+def run_with_little_disk(kilobytes, *command, **options):
+    """:func:`run` a command that cannot write more than this to a file: output, errors and status last."""
+    script = f'ulimit -f {kilobytes}; "$@"; echo "status $?"'
+    return run("bash", "-c", script, "-", *command, check=False, **options)

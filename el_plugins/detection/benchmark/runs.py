@@ -24,7 +24,7 @@ from el_plugins.detection.benchmark.machines import Machines
 from el_plugins.detection.benchmark.settings import Benchmark, System
 from el_plugins.utils.commands import run
 from el_plugins.utils.divergence import DIVERGED
-from el_plugins.utils.files import check_settings, write_json
+from el_plugins.utils.files import check_settings, read_json, write_json
 from el_plugins.utils.locks import locked
 from el_plugins.utils.versions import versions
 
@@ -145,7 +145,7 @@ class Run:
                     raise
         if not main:
             return {}
-        outcome = json.loads(results.read_text(encoding="utf-8"))
+        outcome = read_json(results)
         if DIVERGED not in outcome and "bbox" not in outcome:
             raise RuntimeError(
                 f"{log}: the training ended without COCO's AP of boxes, got {', '.join(outcome)}"

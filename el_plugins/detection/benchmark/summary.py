@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from el_plugins.detection.benchmark.runs import Run
 from el_plugins.utils.divergence import DIVERGED, MARK
-from el_plugins.utils.files import write_json_lines, write_text
+from el_plugins.utils.files import read_json, write_json_lines, write_text
 from el_plugins.utils.statistics import holm, mean_std, paired_t_test
 from el_plugins.utils.tables import format_mean_std, table
 
@@ -30,7 +29,7 @@ def read_rows(runs: Sequence[Run], failed: Mapping[str, str]) -> list[dict[str, 
         row: dict[str, Any] = {"system": run.system.name, "seed": run.seed}
         if run.name in failed:
             row["failed"] = failed[run.name]
-        elif DIVERGED in (record := json.loads(run.result.read_text(encoding="utf-8"))):
+        elif DIVERGED in (record := read_json(run.result)):
             row[DIVERGED] = record[DIVERGED]
         else:
             row.update({metric: record["bbox"].get(metric) for metric in METRICS})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from tqdm import tqdm
 
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.training import arguments
+from el_plugins.utils.files import read_json
 
 
 class Progress:
@@ -52,7 +52,7 @@ class Progress:
 def read_progress(run: Run) -> dict[str, Any]:
     """What ``run`` reported last; empty before it has reported anything."""
     path = run.folder / "progress.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 
 def max_updates(run: Run) -> int | None:
