@@ -58,7 +58,9 @@ class Claim:
             return "nothing to compare", "-"
         compared = paired_t_test(system, baseline)
         difference, p_value = compared["difference"], compared["p_value"]
-        ours = f"{difference:+.2f}" + ("" if p_value is None else f" (p = {p_value:.2g})")
+        ours = f"{difference:+.2f}"
+        if p_value is not None:
+            ours += f" ({compared['low']:+.2f} to {compared['high']:+.2f}, p = {p_value:.2g})"
         if not difference:
             return "no difference", ours
         same = (difference < 0) == self.lower
@@ -117,22 +119,35 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
     pairs = [(seed, name) for seed in settings.seeds for name in study.systems]
     # Every process of torchrun trains every run with the others, so none can be ahead by a run.
     for seed, name in tqdm(pairs, desc=folder.name, unit="run", disable=not main):
-        path = folder / "runs" / f"{file_name(name)}-seed{seed}.json"
+        path = run_path(folder, name, seed)
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
+            measured = json.loads(path.read_text(encoding="utf-8"))
         else:
             started = time.monotonic()
-            found = {**_measured(study, settings, name, seed), SECONDS: time.monotonic() - started}
+            measured = {**_measured(study, settings, name, seed), SECONDS: time.monotonic() - started}
             if main:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_json(path, found)
-        if main and DIVERGED in found:
+                write_json(path, measured)
+        if main and DIVERGED in measured:
             tqdm.write(
-                f"{name}, seed {seed}: {diverged_at(found[DIVERGED])}; to try it again, delete {path}",
+                f"{name}, seed {seed}: {diverged_at(measured[DIVERGED])}; to try it again, delete {path}",
                 sys.stderr,
             )
-        results[name][seed] = found
+        results[name][seed] = measured
     return results
+
+
+def stored_results(study: Study, settings: Settings, folder: Path) -> Results:
+    """What :func:`run_study` has already kept in ``folder``, of the settings' seeds; nothing is run."""
+    paths = {name: {seed: run_path(folder, name, seed) for seed in settings.seeds} for name in study.systems}
+    return {
+        name: {
+            seed: json.loads(path.read_text(encoding="utf-8"))
+            for seed, path in by_seed.items()
+            if path.exists()
+        }
+        for name, by_seed in paths.items()
+    }
 
 
 def _measured(study: Study, settings: Settings, name: str, seed: int) -> Mapping[str, Any]:
@@ -160,6 +175,7 @@ def diverged(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[int, Mapping[str,
     return {seed: found for seed, found in by_seed.items() if DIVERGED in found}
 
 
-def file_name(system: str) -> str:
-    """A system's name as part of a file's."""
-    return "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in system)
+def run_path(folder: Path, system: str, seed: int) -> Path:
+    """The file of one run's measures."""
+    name = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in system)
+    return folder / "runs" / f"{name}-seed{seed}.json"
