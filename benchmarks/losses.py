@@ -82,7 +82,7 @@ def main() -> None:
         raise SystemExit(f"benchmarks.losses: {error}") from error
     done = {(line["kind"], line["case"]) for line in lines}
     device, machine = "cuda" if torch.cuda.is_available() else "cpu", measure.machine()
-    for kind, case, size, gradients, compared in tqdm(list(cases(device)), unit="case"):
+    for kind, case, size, gradients, compared in tqdm(list(cases(device)), unit="case", disable=None):
         if (kind, case) in done:
             continue
         measured = measure.compare(compared, options.repeats, device)

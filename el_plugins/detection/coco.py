@@ -35,7 +35,7 @@ def write_split(
     images.mkdir(parents=True)
     content: dict[str, list] = {"images": [], "annotations": []}
     content["categories"] = [{"id": number + 1, "name": name} for number, name in enumerate(names)]
-    bar = tqdm(pictures, desc=f"writing {split}", unit="image", total=count)
+    bar = tqdm(pictures, desc=f"writing {split}", unit="image", total=count, disable=None)
     for number, (pixels, boxes) in enumerate(bar, start=1):
         file_name = f"{number:06d}.png"
         Image.fromarray(pixels).convert("RGB").save(images / file_name)

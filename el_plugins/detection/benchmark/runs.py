@@ -131,7 +131,7 @@ class Run:
         log = self.folder / ("train.log" if main else f"train.machine{self.machines.rank}.log")
         iterations = self.config.SOLVER.MAX_ITER
         print(f"training {self.name}: see {log}", flush=True)
-        with tqdm(total=iterations, desc=self.name, unit="iteration", disable=None if main else True) as bar:
+        with tqdm(total=iterations, desc=self.name, unit="iteration", disable=None) as bar:
 
             def watch(line: str) -> None:
                 if match := PROGRESS.search(line):

@@ -1,10 +1,10 @@
-"""The progress of all runs, in one line."""
+"""The progress of all runs: a bar in a terminal, elsewhere a line for each step of a run."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -21,7 +21,10 @@ class Progress:
         self.runs = runs
         self.total = {run.name: max_updates(run) for run in runs}
         total = None if None in self.total.values() else sum(filter(None, self.total.values()))
-        self.bar = tqdm(total=total, unit="update", desc=f"{len(runs)} runs", initial=self.updates())
+        self.bar = tqdm(
+            total=total, unit="update", desc=f"{len(runs)} runs", initial=self.updates(), disable=None
+        )
+        self.said: dict[str, str] = {}  # the last stage that a line told, by run
 
     def __enter__(self) -> Progress:
         return self
@@ -38,7 +41,10 @@ class Progress:
         return sum(read_progress(run).get("updates", 0) for run in self.runs)
 
     def show(self, active: Sequence[Run], failed: int) -> None:
-        """Bring the bar up to date."""
+        """Bring the bar up to date, or tell what is new."""
+        if self.bar.disable:
+            self._tell({run.name: read_progress(run).get("stage", "starting") for run in active})
+            return
         self.bar.n = max(self.bar.n, self.updates())
         stages = [(run.name, read_progress(run)) for run in active]
         speed = sum(stage.get("words_per_second", 0) for _, stage in stages)
@@ -47,6 +53,12 @@ class Progress:
         more = f" and {len(stages) - 3} more" if len(stages) > 3 else ""
         words = f", {speed:.0f} words/s" if speed else ""
         self.bar.set_postfix_str(f"{done} done, {failed} failed, {len(active)} running: {doing}{more}{words}")
+
+    def _tell(self, stages: Mapping[str, str]) -> None:
+        for name, stage in stages.items():
+            if self.said.get(name) != stage:
+                self.say(f"{name}: {stage}")
+        self.said.update(stages)
 
 
 def read_progress(run: Run) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def summarise(results: Results) -> dict[str, Any]:
         "diverged": diverged,  # step by system and seed
         "sections": sections,  # means over seeds, by checkpoint and subset
         "sentence_tests": [
-            test for one in tqdm(sections, desc="paired tests") for test in tests(results, one)
+            test for one in tqdm(sections, desc="paired tests", disable=None) for test in tests(results, one)
         ],
         "curves": _by_run(results, "curve"),
         "tokens": _by_run(results, "tokens"),
