@@ -1,4 +1,4 @@
-"""Peers on CUDA: what is installed of pip install liger-kernel cut-cross-entropy, and a copy as a measure."""
+"""Peers on CUDA, if installed (pip install liger-kernel cut-cross-entropy), and a copy for comparison."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 class Copy(torch.autograd.Function):
-    """No loss: what it takes to read the logits once and to write as many bytes once."""
+    """No loss: the cost of reading the logits once and writing as many bytes."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor) -> Tensor:
@@ -27,30 +27,30 @@ class Copy(torch.autograd.Function):
 
 def rows(pad: int) -> dict[str, Callable[[Tensor, Tensor, float], Tensor]]:
     """Losses of logits, targets and label smoothing by name; ``pad`` is the target that does not count."""
-    found: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {"device copy": lambda z, *_: Copy.apply(z)}
+    peers: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {"device copy": lambda z, *_: Copy.apply(z)}
     if importlib.util.find_spec("liger_kernel"):
         from liger_kernel.transformers.functional import liger_cross_entropy
 
         # It writes over the logits in forward, so it gets them as they come out of a layer.
-        found["Liger cross-entropy"] = lambda z, target, epsilon: liger_cross_entropy(
+        peers["Liger cross-entropy"] = lambda z, target, epsilon: liger_cross_entropy(
             z, target, ignore_index=pad, label_smoothing=epsilon, reduction="sum"
         )
-    return found
+    return peers
 
 
 def linear(pad: int) -> dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]]:
     """Losses of hidden states, output matrix, targets and label smoothing by name."""
-    found: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {}
+    peers: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {}
     if importlib.util.find_spec("liger_kernel"):
         from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
 
-        found["Liger linear"] = lambda hidden, matrix, target, epsilon: liger_fused_linear_cross_entropy(
+        peers["Liger linear"] = lambda hidden, matrix, target, epsilon: liger_fused_linear_cross_entropy(
             hidden, matrix, target, ignore_index=pad, label_smoothing=epsilon, reduction="sum"
         )
     if importlib.util.find_spec("cut_cross_entropy"):
         from cut_cross_entropy import linear_cross_entropy
 
-        found["cut-cross-entropy, not smoothed"] = lambda hidden, matrix, target, _: linear_cross_entropy(
+        peers["cut-cross-entropy, not smoothed"] = lambda hidden, matrix, target, _: linear_cross_entropy(
             hidden, matrix, target, ignore_index=pad, reduction="sum"
         )
-    return found
+    return peers

@@ -1,6 +1,6 @@
 """Time and memory of the losses beside their peers, into losses.csv: python -m benchmarks.losses FOLDER.
 
-Cases that the file has already are not measured again; delete it to start anew.
+Cases already in the file are not measured again; delete it to start over.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def main() -> None:
         writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-        write_text(path, text.getvalue())  # after each case, so that a stop loses one at most
+        write_text(path, text.getvalue())  # after each case: an interruption loses one at most
 
 
 if __name__ == "__main__":

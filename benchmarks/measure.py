@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-RESULTS = Path("outputs/benchmarks")  # where the programs write unless told otherwise
+RESULTS = Path("outputs/benchmarks")  # default output of the programs
 
 
 def machine() -> str:
@@ -48,7 +48,7 @@ def peak_memory(call: Callable[[], Any], device: str) -> float:
         before = torch.cuda.memory_allocated()
         call()
         return torch.cuda.max_memory_allocated() - before
-    Path("/proc/self/clear_refs").write_text("5")  # the peak of the resident set starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak of the resident set
     before = resident("VmRSS")
     call()
     return max(resident("VmHWM") - before, 0)
@@ -56,15 +56,15 @@ def peak_memory(call: Callable[[], Any], device: str) -> float:
 
 def resident(field: str) -> int:
     """A field of this process' memory status, in bytes."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
+    match = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match is not None
+    return int(match[1]) * 1024
 
 
 def compare(
     peers: Mapping[str, Callable[[], Callable[[], Any]]], repeats: int, device: str
 ) -> dict[str, dict[str, float]]:
-    """Time and memory of every peer, taken in turns so that a slow moment of the machine meets them all.
+    """Time and memory of every peer, taken in turns so that a slow moment of the machine affects them all.
 
     Args:
         peers: by name, a function that makes fresh inputs and gives the call to measure.

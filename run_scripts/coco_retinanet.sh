@@ -5,7 +5,7 @@
 #
 # Downloads what is missing, then calls el-detection-benchmark with examples/coco_retinanet.yaml. KEY VALUE pairs go
 # to every training's config (MODEL.RETINANET.HALT authors, SOLVER.AMP.ENABLED True). Batch, learning rate and
-# iterations are scaled from the authors' 4 GPUs to those in use. Start it again to go on where it was stopped.
+# iterations are scaled from the authors' 4 GPUs to those in use. Start it again to resume.
 #
 #   OUTPUT=outputs/coco             where trainings and the table go; shared by all machines
 #   SEEDS="1 2 3"  SYSTEMS="focal halted_focal"    add _batch32 to a system for the reading of Table 6

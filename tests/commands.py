@@ -27,9 +27,9 @@ ONE_BY_ONE = ["--batch-size", "1", "--required-batch-size-multiple", "1"]
 def run(*command, cwd=None, check=True, text=None, env=None):
     """Run a console command of this Python's environment; its output, then its errors."""
     words = list(map(str, command))
-    found = shutil.which(words[0], path=str(Path(sys.executable).parent)) or words[0]
+    program = shutil.which(words[0], path=str(Path(sys.executable).parent)) or words[0]
     done = subprocess.run(
-        [found, *words[1:]],
+        [program, *words[1:]],
         cwd=cwd,
         input=text,
         env={**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", **(env or {})},
@@ -44,18 +44,18 @@ def run(*command, cwd=None, check=True, text=None, env=None):
 
 def processes(marker):
     """Numbers of the other processes that were started with ``marker`` in their environment."""
-    found = []
+    ids = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
             try:
                 if marker.encode() in (process / "environ").read_bytes():
-                    found.append(int(process.name))
+                    ids.append(int(process.name))
             except OSError:  # it has ended
                 continue
-    return found
+    return ids
 
 
 def run_with_little_disk(kilobytes, *command, **options):
-    """:func:`run` a command that cannot write more than this to a file: output, errors and status last."""
+    """:func:`run` a command that cannot write more than this to a file: output, errors and status."""
     script = f'ulimit -f {kilobytes}; "$@"; echo "status $?"'
     return run("bash", "-c", script, "-", *command, check=False, **options)

@@ -39,5 +39,5 @@ def trained(train):
     """A model trained for 12 updates with ``--eval-bleu``, checkpoints at every third too."""
     bleu = ["--eval-bleu", "--eval-bleu-args", '{"beam": 1, "max_len_b": 10}', "--eval-bleu-detok", "space"]
     best = ["--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"]
-    kept = ["--keep-best-checkpoints", "2", "--save-interval-updates", "3"]
-    return train("--max-update", "12", *bleu, *best, *kept)
+    checkpoints = ["--keep-best-checkpoints", "2", "--save-interval-updates", "3"]
+    return train("--max-update", "12", *bleu, *best, *checkpoints)

@@ -42,7 +42,7 @@ def columns(counts: Mapping[str, int]) -> list[str]:
 def metrics(bbox: Mapping[str, float | None], counts: Mapping[str, int]) -> dict[str, float | None]:
     """AP, AP50, AP75 and the mean AP of each third of the classes, in percent, from COCO's results.
 
-    None where there is no AP: nothing was detected, or the validation set has no such object.
+    None if there is no AP: nothing was detected, or the validation set has no such object.
     """
     row = {name: bbox[name] for name in TOTALS}
     for third, names in frequency_thirds(counts).items():
@@ -59,7 +59,7 @@ def class_ap(bbox: Mapping[str, float | None], name: str) -> float | None:
 def draw_ap_by_class(
     results: Mapping[str, Mapping[str, float | None]], counts: Mapping[str, int], path: Path
 ) -> None:
-    """Plot the AP of every class, from the most to the least frequent in training, as a line a system."""
+    """Plot the AP of every class, from the most to the least frequent in training, one line per system."""
     names = sorted(counts, key=lambda name: -counts[name])
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     labels = [f"{name}\n{counts[name]}" for name in names]
@@ -101,7 +101,7 @@ def draw_detections(data: Path, detections: Mapping[str, Path], path: Path) -> N
 
 
 def draw_boxes(axes: Axes, boxes: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> None:
-    """Outline COCO boxes, each class in its colour, with its name where there are several classes."""
+    """Outline COCO boxes, one colour per class, with the class names if there are several."""
     for box in boxes:
         x, y, width, height = box["bbox"]
         colour = f"C{box['category_id'] % 10}"

@@ -8,7 +8,6 @@ and pictures of detections beside the truth. Stopped and started again, it goes 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import time
@@ -24,7 +23,7 @@ from el_plugins.detection import report
 from el_plugins.detection.coco import class_counts
 from el_plugins.utils.commands import run
 from el_plugins.utils.divergence import DIVERGED, MARK, diverged_at
-from el_plugins.utils.files import check_settings, write_json, write_text
+from el_plugins.utils.files import check_settings, read_json, write_json, write_text
 from el_plugins.utils.program import program
 from el_plugins.utils.tables import table
 from experiments.detection import digits, trees
@@ -79,9 +78,9 @@ def train(system: str, data: str, pictures: Path, folder: Path, iterations: int,
     with tqdm(total=iterations, desc=f"training {system}", unit="iteration", disable=None) as bar:
 
         def watch(line: str) -> None:
-            if found := PROGRESS.search(line):
-                bar.n = int(found[1]) + 1
-                bar.set_postfix_str(f"loss {found[2]}")
+            if match := PROGRESS.search(line):
+                bar.n = int(match[1]) + 1
+                bar.set_postfix_str(f"loss {match[2]}")
 
         try:
             run([str(word) for word in command], folder / "train.log", watch, append=True)
@@ -105,13 +104,13 @@ def demo(data: str, folder: Path, iterations: int, seed: int) -> None:
         output.mkdir(exist_ok=True)
         if not (output / "results.json").exists():
             train(system, data, pictures, output, iterations, seed)
-        found = json.loads((output / "results.json").read_text(encoding="utf-8"))
-        if DIVERGED in found:
-            print(f"{system} {diverged_at(found[DIVERGED])}; to try it again, delete {output}")
-        results[system] = found
+        outcome = read_json(output / "results.json")
+        if DIVERGED in outcome:
+            print(f"{system} {diverged_at(outcome[DIVERGED])}; to try it again, delete {output}")
+        results[system] = outcome
     counts = class_counts(pictures / "train.json")
     columns = report.columns(counts)
-    scores = {system: found["bbox"] for system, found in results.items() if DIVERGED not in found}
+    scores = {system: outcome["bbox"] for system, outcome in results.items() if DIVERGED not in outcome}
     rows: dict[str, Any] = {
         system: report.metrics(scores[system], counts) if system in scores else dict.fromkeys(columns, MARK)
         for system in SYSTEMS
@@ -140,7 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=positive, default=1)
     options = parser.parse_args(arguments)
     started = time.monotonic()
-    with program("demo", "stopped; start it again to go on"):
+    with program("demo", "stopped; start it again to resume"):
         folder = options.folder or Path("demo") / options.data
         demo(options.data, folder, options.iterations or DATA[options.data]["iterations"], options.seed)
     print(f"done in {(time.monotonic() - started) / 60:.1f} minutes")

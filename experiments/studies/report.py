@@ -33,7 +33,7 @@ def scores(study: Study, results: Results) -> str:
             if diverged(by_seed):
                 cells.append(MARK)
                 continue
-            values = [found[measure] for found in by_seed.values()]
+            values = [measured[measure] for measured in by_seed.values()]
             if None in values:
                 cells.append("-")
                 continue
@@ -44,7 +44,7 @@ def scores(study: Study, results: Results) -> str:
 
 
 def divergences(results: Results) -> str:
-    """Which runs diverged and when, a line a system; empty where none did."""
+    """Which runs diverged and when, one line per system; empty if none did."""
     runs = {
         name: [f"seed {s} {diverged_at(r[DIVERGED])}" for s, r in diverged(each).items()]
         for name, each in results.items()
@@ -53,7 +53,7 @@ def divergences(results: Results) -> str:
 
 
 def verdicts(study: Study, results: Results) -> str:
-    """A row a claim: what the paper says, our difference, and whether the direction is the same."""
+    """One row per claim: what the paper says, our difference, and whether the direction is the same."""
     lines = [["claim", "paper", "ours", "verdict"]]
     for claim in study.claims:
         verdict, ours = claim.verdict(results)
@@ -86,7 +86,7 @@ def draw(study: Study, name: str, results: Results, folder: Path) -> list[Path]:
 def section(study: Study, name: str, settings: Settings, results: Results, page: Path) -> str:
     """A study in Markdown, for ``page``; its figures go to the folder of the page's name."""
     figures = draw(study, name, results, page.with_suffix(""))
-    seconds = sum(found[SECONDS] for by_seed in results.values() for found in by_seed.values())
+    seconds = sum(measured[SECONDS] for by_seed in results.values() for measured in by_seed.values())
     setting = f"{source(settings)}, {settings.model}, {settings.epochs} epochs, {len(settings.seeds)} seeds"
     setting += f", {seconds / 60:.1f} minutes in all"
     at_hand = settings.data == study.defaults.get("data", Settings.data)
@@ -120,10 +120,10 @@ def numbers(results: Results) -> Results:
         name: {
             seed: {
                 measure: value
-                for measure, value in found.items()
+                for measure, value in measured.items()
                 if isinstance(value, (int, float, type(None))) and measure != SECONDS
             }
-            for seed, found in by_seed.items()
+            for seed, measured in by_seed.items()
         }
         for name, by_seed in results.items()
     }

@@ -115,8 +115,8 @@ def test_what_is_no_checkpoint_is_told_why(release, content, why, tmp_path):
 def test_a_real_checkpoint_loads_only_with_the_plugin(trained):
     path = trained[0] / "checkpoint_last.pt"
     script = f"import torch; print(sorted(torch.load({str(path)!r})))"
-    alone = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
-    assert "Weights only load failed" in alone.stderr
+    without = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "Weights only load failed" in without.stderr
     script = f"import fairseq, el_plugins; {script}"
     plugged = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "'cfg'" in plugged.stdout, plugged.stderr

@@ -43,10 +43,10 @@ def test_demo_compares_what_did_not_diverge(tmp_path, capsys):
         boxes = [(digit, (5.0, 5.0, 10.0, 10.0)) for digit in range(10)]
         write_split(tmp_path / "data", split, [(pixels, boxes)], [str(digit) for digit in range(10)])
     bbox = {"AP": 1.5, "AP50": 2.5, "AP75": None, **{f"AP-{digit}": 3.5 for digit in range(10)}}
-    for system, found in {"focal": {"diverged": 2}, "halted_focal": {"bbox": bbox}}.items():
+    for system, outcome in {"focal": {"diverged": 2}, "halted_focal": {"bbox": bbox}}.items():
         (tmp_path / system / "inference").mkdir(parents=True)
         (tmp_path / system / "inference" / "coco_instances_results.json").write_text("[]")
-        (tmp_path / system / "results.json").write_text(json.dumps(found))
+        (tmp_path / system / "results.json").write_text(json.dumps(outcome))
     demo("digits", tmp_path, 800, 1)
     page = (tmp_path / "report.md").read_text().replace(" ", "")
     assert "|focal|*diverged*|*diverged*|*diverged*|*diverged*|*diverged*|*diverged*|" in page
@@ -62,10 +62,10 @@ def test_pictures(tmp_path):
     pixels = np.zeros((40, 40), dtype=np.uint8)
     write_split(tmp_path, "val", [(pixels, [(0, (5.0, 5.0, 10.0, 10.0))])], ["a", "b", "c"])
     box = {"image_id": 1, "category_id": 2, "bbox": [20, 20, 10, 10]}
-    found = tmp_path / "found.json"
-    found.write_text(json.dumps([{**box, "score": 0.9}, {**box, "score": 0.1, "bbox": [0, 30, 5, 5]}]))
+    detections = tmp_path / "detections.json"
+    detections.write_text(json.dumps([{**box, "score": 0.9}, {**box, "score": 0.1, "bbox": [0, 30, 5, 5]}]))
     sizes = {}
-    for name, systems in {"one": {"x": found}, "two": {"x": found, "y": found}}.items():
+    for name, systems in {"one": {"x": detections}, "two": {"x": detections, "y": detections}}.items():
         report.draw_detections(tmp_path, systems, tmp_path / f"{name}.png")
         sizes[name] = Image.open(tmp_path / f"{name}.png").size
     assert sizes["two"][0] > sizes["one"][0] > 100

@@ -181,9 +181,9 @@ def hydra_errors():
 
 def test_settings_of_a_benchmark(tmp_path):
     read_settings = pytest.importorskip("el_plugins.nmt.benchmark.settings").read_settings
-    found = [block for block in blocks("yaml") if "systems:" in block.text]
-    assert found
-    for number, block in enumerate(found):
+    files = [block for block in blocks("yaml") if "systems:" in block.text]
+    assert files
+    for number, block in enumerate(files):
         path = tmp_path / f"{number}.yaml"
         path.write_text(block.text)
         assert len(read_settings(path).systems) > 1

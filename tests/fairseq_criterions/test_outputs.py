@@ -74,8 +74,8 @@ def test_a_model_with_other_probabilities_keeps_them(setting):
     other = copy.copy(model)
     other.__class__ = Doubled
     output = other(**sample["net_input"])
-    found = AsLogits(other).get_normalized_probs(output, log_probs=True)
-    torch.testing.assert_close(found, torch.log_softmax(2 * output[0], dim=-1))
+    log_probs = AsLogits(other).get_normalized_probs(output, log_probs=True)
+    torch.testing.assert_close(log_probs, torch.log_softmax(2 * output[0], dim=-1))
     # log_softmax needs its output again, so it must not be written over.
     loss, _, _ = criterion_of(task)(other, sample)
     loss.backward()

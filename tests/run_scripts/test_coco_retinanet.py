@@ -81,7 +81,7 @@ def test_the_whole_recipe_and_again(mirror, tmp_path):
     rows = [line.split("|") for line in output.splitlines() if line.startswith("| ") and "focal" in line]
     assert {row[1].strip(): row[2].strip() for row in rows[:2]} == {"focal": "2", "halted_focal": "2"}
     assert "±" in (tmp_path / "out" / "report.md").read_text()
-    assert "4 of them done before" in recipe(mirror, tmp_path, *SMALL)
+    assert "4 of them complete already" in recipe(mirror, tmp_path, *SMALL)
     # Other settings in the folder of finished runs.
     other = recipe(mirror, tmp_path, *SMALL, "MODEL.RETINANET.FOCAL_LOSS_GAMMA", "2", check=False)
     assert "was made with other settings (MODEL.RETINANET.FOCAL_LOSS_GAMMA): take another folder" in other

@@ -62,8 +62,8 @@ def test_downloads_go_on_where_they_stopped(server, tmp_path, there):
     path = tmp_path / "archive.tgz"
     if there:
         Path(f"{path}.part").write_bytes(CONTENT[:there])
-    found = fetch(server, path, len(CONTENT))
-    assert found.returncode == 0, found.stderr
+    fetched = fetch(server, path, len(CONTENT))
+    assert fetched.returncode == 0, fetched.stderr
     assert path.read_bytes() == CONTENT
     assert server.starts == [there]
     assert [file.name for file in tmp_path.iterdir()] == ["archive.tgz"]
@@ -79,7 +79,7 @@ def test_a_file_that_is_there_is_not_downloaded(server, tmp_path):
 
 def test_what_has_the_wrong_size_is_not_taken_for_whole(server, tmp_path):
     path = tmp_path / "archive.tgz"
-    found = fetch(server, path, 5)
-    assert found.returncode == 1
-    assert f"{path}.part has {len(CONTENT)} bytes, expected 5: delete it and start again" in found.stderr
+    fetched = fetch(server, path, 5)
+    assert fetched.returncode == 1
+    assert f"{path}.part has {len(CONTENT)} bytes, expected 5: delete it and start again" in fetched.stderr
     assert not path.exists()

@@ -9,7 +9,7 @@ from typing import Any
 
 from el_plugins.detection.benchmark.runs import Run
 from el_plugins.utils.divergence import DIVERGED, MARK
-from el_plugins.utils.files import read_json, write_json_lines, write_text
+from el_plugins.utils.files import write_json_lines, write_text
 from el_plugins.utils.statistics import holm, mean_std, paired_t_test
 from el_plugins.utils.tables import format_mean_std, table
 
@@ -29,7 +29,7 @@ def read_rows(runs: Sequence[Run], failed: Mapping[str, str]) -> list[dict[str, 
         row: dict[str, Any] = {"system": run.system.name, "seed": run.seed}
         if run.name in failed:
             row["failed"] = failed[run.name]
-        elif DIVERGED in (record := read_json(run.result)):
+        elif DIVERGED in (record := run.read_result()):
             row[DIVERGED] = record[DIVERGED]
         else:
             row.update({metric: record["bbox"].get(metric) for metric in METRICS})
@@ -114,7 +114,7 @@ def _by_system(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str,
 
 
 def _mean_std(values: Sequence[float], expected: int) -> str | None:
-    """None where a seed has no AP: nothing was detected, or the test set has no such object."""
+    """None if a seed has no AP: nothing was detected, or the test set has no such object."""
     return format_mean_std(*mean_std(values)) if values and len(values) == expected else None
 
 

@@ -41,12 +41,12 @@ def test_failed_and_diverged_runs_stop_no_other(tiny, tmp_path):
     # Only the failed one is tried again; and it is the only one that could change.
     again = benchmark(settings, "--output", output, "--systems", "halted", "diverges")
     assert "2 runs in" in again
-    assert "2 of them done before" in again
+    assert "2 of them complete already" in again
     assert "diverges/seed1 diverged at step" in again
     before = (output / "runs" / "halted" / "seed1" / "result.json").read_text()
     for change, message in [
         (["--options", "SOLVER.BASE_LR 0.5"], "was made with other settings (SOLVER.BASE_LR)"),
-        (["--options", "SOLVER.CHECKPOINT_PERIOD 7"], "1 of them done before"),
+        (["--options", "SOLVER.CHECKPOINT_PERIOD 7"], "1 of them complete already"),
     ]:
         printed = benchmark(settings, "--output", output, "--systems", "halted", *change, check=False)
         assert message in printed
@@ -130,8 +130,8 @@ def test_two_machines_train_together(tiny, tmp_path):
     assert "AP" in row, row
     # A rerun leaves nobody waiting.
     first, second = two_machines(settings, folder=tmp_path, wait=1)
-    assert "1 of them done before" in first
-    assert "1 of them done before" in second
+    assert "1 of them complete already" in first
+    assert "1 of them complete already" in second
 
 
 @pytest.mark.parametrize(

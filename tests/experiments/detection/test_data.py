@@ -27,7 +27,7 @@ def test_written_split_is_what_pycocotools_reads(tmp_path):
     assert class_counts(tmp_path / "val.json") == {"a": 0, "b": 1}
 
 
-def test_scenes_have_apart_boxes_tight_around_ink():
+def test_scenes_have_disjoint_boxes_tight_around_ink():
     data = load_digits()
     generator = np.random.default_rng(0)
     for pixels, boxes in digits.scenes(data.images, data.target, np.full(10, 0.1), 20, generator):
@@ -62,13 +62,13 @@ def test_splits_share_no_digit_and_training_is_long_tailed(tmp_path, monkeypatch
 def test_tiles_cover_the_photograph_and_clip_boxes():
     pixels = np.random.default_rng(0).integers(0, 255, (300, 600, 3), dtype=np.uint8)
     boxes = [(250.0, 10.0, 20.0, 20.0), (0.0, 0.0, 8.0, 8.0)]
-    found = list(trees.tiles(pixels, boxes, 256))
-    assert len(found) == 2 * 3
-    assert all(tile.shape == (256, 256, 3) for tile, _ in found)
-    assert np.array_equal(found[-1][0], pixels[44:, 344:])
+    tiles = list(trees.tiles(pixels, boxes, 256))
+    assert len(tiles) == 2 * 3
+    assert all(tile.shape == (256, 256, 3) for tile, _ in tiles)
+    assert np.array_equal(tiles[-1][0], pixels[44:, 344:])
     # The first box sticks out of the first tile by 14 of its 20 pixels, of the second by 6.
-    assert found[0][1] == [(0, (0.0, 0.0, 8.0, 8.0))]
-    assert found[1][1] == [(0, (0, 10.0, 14.0, 20.0))]
+    assert tiles[0][1] == [(0, (0.0, 0.0, 8.0, 8.0))]
+    assert tiles[1][1] == [(0, (0, 10.0, 14.0, 20.0))]
 
 
 def test_trees_are_split_by_photograph(tmp_path):

@@ -45,10 +45,10 @@ def test_the_same_results_as_without_being_killed(tiny_settings, tmp_path):
     log = (folder / "train.log").read_text()
     assert log.count("$ ") >= 2
     assert "Loaded checkpoint" in log
-    found, expected = (json.loads((f / "runs/el/seed1/result.json").read_text()) for f in (cut, whole))
-    assert found["scores"] == expected["scores"]
+    resumed, expected = (json.loads((f / "runs/el/seed1/result.json").read_text()) for f in (cut, whole))
+    assert resumed["scores"] == expected["scores"]
     losses = [
-        {u: figures["valid_nll_loss"] for u, figures in one["curve"].items()} for one in (found, expected)
+        {u: figures["valid_nll_loss"] for u, figures in one["curve"].items()} for one in (resumed, expected)
     ]
     assert losses[0] == losses[1]
     assert (cut / "results.jsonl").read_text() == (whole / "results.jsonl").read_text()

@@ -36,8 +36,8 @@ def benchmark(tiny_settings, corpus, tmp_path_factory):
 def test_results(benchmark, corpus):
     _, output, printed = benchmark
     rows = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
-    found = {(row["system"], row["seed"], row["checkpoint"]): row for row in rows if row["subset"] == "test"}
-    assert set(found) == {
+    scores = {(row["system"], row["seed"], row["checkpoint"]): row for row in rows if row["subset"] == "test"}
+    assert set(scores) == {
         (name, 1, kind) for name in ("ce", "el") for kind in ("best", "averaged", "averaged_tuned")
     }
     assert Counter(row["subset"] for row in rows) == {"test": 6, "valid": 6, "pooled": 6}
@@ -45,8 +45,8 @@ def test_results(benchmark, corpus):
     scored = output / "scores.json"
     run("el-score", generated, "--reference", corpus[0] / "test.en", "--json", scored)
     expected = json.loads(scored.read_text())
-    assert {metric: found["el", 1, "averaged"][metric] for metric in expected} == expected
-    assert found["el", 1, "averaged_tuned"]["length_penalty"] == 1.0
+    assert {metric: scores["el", 1, "averaged"][metric] for metric in expected} == expected
+    assert scores["el", 1, "averaged_tuned"]["length_penalty"] == 1.0
     assert "el: no significant difference. all test sets together, averaged checkpoint: BLEU" in printed
     assert "no estimate of the variation over seeds" in printed
     assert "One seed: the paired tests in the report" in printed
