@@ -17,7 +17,7 @@ from pathlib import Path
 from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits, normal
 from el_plugins.nmt.recipe import Recipe
-from el_plugins.utils.downloads import download
+from el_plugins.utils.downloads import download_pinned, sha256
 from el_plugins.utils.program import program
 
 URL = "https://www.manythings.org/anki/{}-eng.zip"
@@ -98,12 +98,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         type=Path,
         help="deu-eng.zip or fra-eng.zip, downloaded if missing (default: downloads beside FOLDER)",
     )
+    parser.add_argument("--trust-checksum", metavar="SHA256", help="take a newer archive with this checksum")
     options = parser.parse_args(arguments)
     name = f"{CODES[options.source]}-eng.zip"
     archive = options.archive or options.folder.parent / "downloads" / name
     with program("tatoeba"):
-        download(URL.format(CODES[options.source]), archive)
-        if hashlib.sha256(archive.read_bytes()).hexdigest() != DIGESTS[options.source]:
+        pinned = DIGESTS[options.source]
+        download_pinned(URL.format(CODES[options.source]), archive, pinned, options.trust_checksum)
+        if sha256(archive) != pinned:
             print(f"{archive} is another release than that of our figures: scores are not comparable")
         splits = split(read(archive, options.source), options.source)
         prepare(splits, Recipe(options.source, "en", lowercase=True), options.folder)
