@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import argparse
 import re
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits
 from el_plugins.nmt.recipe import Recipe
+from el_plugins.utils.archives import read_members
 from el_plugins.utils.downloads import check_unchanged, download_pinned, record_checksum
 from el_plugins.utils.program import program
 
@@ -70,20 +68,13 @@ class Archive:
             )
 
     def _read(self) -> dict[str, str]:
-        """Text of all files by name, read completely so that damage is noticed."""
-        try:
-            if zipfile.is_zipfile(self.path):
-                with zipfile.ZipFile(self.path) as archive:
-                    files = {name: archive.read(name) for name in archive.namelist() if name[-1] != "/"}
-            else:
-                with tarfile.open(self.path) as archive:
-                    opened = ((member.name, archive.extractfile(member)) for member in archive)
-                    files = {name: file.read() for name, file in opened if file}
-        except (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, OSError) as error:
-            raise ValueError(f"{self.path} is damaged, or not a .tgz or .zip: {error}") from error
+        """Text of the pair's files, by name below its folder."""
         wanted = re.compile(rf"(^|/)({self.pair}/[^/]*)$")
-        matches = {match[2]: content for name, content in files.items() if (match := wanted.search(name))}
-        return {name: content.decode("utf-8", errors="replace") for name, content in matches.items()}
+        texts = {}
+        for name, content in read_members(self.path, wanted).items():
+            if match := wanted.search(name):
+                texts[match[2]] = content.decode("utf-8", errors="replace")
+        return texts
 
     def training(self) -> dict[str, list[str]]:
         """The training part by language, in the archive's order."""
