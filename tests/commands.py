@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PLUGIN = REPOSITORY / "el_plugins"
+PLUGIN = Path(str(find_spec("el_plugins").origin)).parent  # in the checkout, or installed
 TINY_MODEL = (
     "--arch transformer_iwslt_de_en --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 16 "
     "--decoder-embed-dim 16 --encoder-ffn-embed-dim 16 --decoder-ffn-embed-dim 16 "
