@@ -36,7 +36,7 @@ help:
 $(VENV)/.installed: pyproject.toml run_scripts/install_detectron2.sh
 	@test -n '$(PYTHON)' || { echo 'this needs Python 3.10, 3.11 or 3.12 with its venv module: PYTHON=/path/to/python'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,detectron2,examples,studies,dev]'
+	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,detectron2,examples,integrations,studies,dev]'
 	run_scripts/install_detectron2.sh $(VENV)/bin/python
 	touch $@
 
