@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from el_plugins.utils.archives import read_archive
+from el_plugins.utils.archives import read_members
 from el_plugins.utils.downloads import download
 from experiments.detection.coco import Picture, write_split
 from experiments.detection.voc import read_boxes
@@ -34,15 +34,20 @@ def make(folder: Path, archive: Path) -> None:
         ValueError: it is damaged, or its content is not BCCD's.
     """
     missing = [split for split in LISTS if not (folder / f"{split}.json").exists()]
-    files = read(download(ADDRESS, archive)) if missing else {}
+    files = read(download(ADDRESS, archive, check)) if missing else {}
     for split in missing:
         names = files[f"ImageSets/Main/{LISTS[split]}.txt"].decode().split()
         write_split(folder, split, (picture(files, name) for name in names), CLASSES, len(names))
 
 
+def check(archive: Path) -> None:
+    """Raise ValueError unless ``archive`` has BCCD's content, so that no other download is kept."""
+    read(archive)
+
+
 def read(archive: Path) -> dict[str, bytes]:
     """The files of BCCD in ``archive``, by name; ValueError if they are not those of the release."""
-    members = read_archive(archive).items()
+    members = read_members(archive, FILE).items()
     files = {match[1]: content for name, content in members if (match := FILE.search(name))}
     digests = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
     if hashlib.sha256("".join(digests).encode()).hexdigest() != SHA256:

@@ -21,6 +21,7 @@ from el_plugins.detection.benchmark.data import fingerprint
 from el_plugins.detection.benchmark.machines import Machines
 from el_plugins.detection.benchmark.runs import Run
 from el_plugins.detection.benchmark.settings import Benchmark, Data, DataSet, System
+from el_plugins.utils.program import program
 from el_plugins.utils.runs import announce
 from experiments.detection import bccd, digits, report, trees
 
@@ -119,12 +120,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.archive and options.data != "bccd":
         parser.error(f"--archive is for --data bccd, got --data {options.data}")
     started = time.monotonic()
-    try:
+    with program("demo", "stopped; start it again to resume"):
         folder = (options.folder or Path("demo") / options.data).resolve()
         iterations = options.iterations or DATA[options.data]["iterations"]
         demo(options.data, folder, iterations, options.seeds, options.archive)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"demo: {error}") from error
     print(f"done in {(time.monotonic() - started) / 60:.1f} minutes")
 
 

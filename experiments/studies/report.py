@@ -91,7 +91,10 @@ def section(study: Study, name: str, settings: Settings, results: Results, page:
     setting += f", {seconds / 60:.1f} minutes in all"
     at_hand = settings.data == study.defaults.get("data", Settings.data)
     notes = [settings.note, study.note, study.note_at_hand if at_hand else ""]
-    lines = [f"## {study.title}", " ".join([f"{study.paper}. Here: {setting}.", *filter(None, notes)])]
+    lines = [
+        f"## {study.title} ({settings.data})",
+        " ".join([f"{study.paper}. Here: {setting}.", *filter(None, notes)]),
+    ]
     lines += [scores(study, results), *filter(None, [divergences(results)]), verdicts(study, results)]
     lines += [f"![{path.stem.replace('_', ' ')}]({path.parent.name}/{path.name})" for path in figures]
     return "\n\n".join(lines)
@@ -104,8 +107,8 @@ def write_page(
     head = (
         "# The paper's studies, repeated\n\n"
         f"Made by `{command}`. Where data, models or budgets are not the paper's, only directions compare. "
-        "Values are means and standard deviations over seeds; p is a paired t-test's over the same seeds, "
-        "not corrected for the number of claims."
+        "Values are means and standard deviations over seeds, differences have a 95 % interval over seeds; p "
+        "is a paired t-test's over the same seeds, not corrected for the number of claims."
     )
     write_json(page.with_suffix(".json"), measures)
     write_text(page, "\n\n".join([head, *sections.values()]) + "\n")

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from el_plugins.metrics import NotFiniteError
 from el_plugins.utils.divergence import DIVERGED, DivergedError, diverged_at
-from el_plugins.utils.files import check_settings, write_json
+from el_plugins.utils.files import check_settings, read_json, write_json
 from el_plugins.utils.statistics import paired_t_test
 from experiments.studies.data import source
 from experiments.studies.settings import Settings
@@ -58,7 +58,9 @@ class Claim:
             return "nothing to compare", "-"
         compared = paired_t_test(system, baseline)
         difference, p_value = compared["difference"], compared["p_value"]
-        ours = f"{difference:+.2f}" + ("" if p_value is None else f" (p = {p_value:.2g})")
+        ours = f"{difference:+.2f}"
+        if p_value is not None:
+            ours += f" ({compared['low']:+.2f} to {compared['high']:+.2f}, p = {p_value:.2g})"
         if not difference:
             return "no difference", ours
         same = (difference < 0) == self.lower
@@ -116,10 +118,10 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
     results: dict[str, dict[int, Any]] = {name: {} for name in study.systems}
     pairs = [(seed, name) for seed in settings.seeds for name in study.systems]
     # Every process of torchrun trains every run with the others, so none can be ahead by a run.
-    for seed, name in tqdm(pairs, desc=folder.name, unit="run", disable=not main):
-        path = folder / "runs" / f"{file_name(name)}-seed{seed}.json"
+    for seed, name in tqdm(pairs, desc=folder.name, unit="run", disable=None if main else True):
+        path = run_path(folder, name, seed)
         if path.exists():
-            measured = json.loads(path.read_text(encoding="utf-8"))
+            measured = read_json(path)
         else:
             started = time.monotonic()
             measured = {**_measured(study, settings, name, seed), SECONDS: time.monotonic() - started}
@@ -133,6 +135,15 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
             )
         results[name][seed] = measured
     return results
+
+
+def stored_results(study: Study, settings: Settings, folder: Path) -> Results:
+    """What :func:`run_study` has already kept in ``folder``, of the settings' seeds; nothing is run."""
+    paths = {name: {seed: run_path(folder, name, seed) for seed in settings.seeds} for name in study.systems}
+    return {
+        name: {seed: read_json(path) for seed, path in by_seed.items() if path.exists()}
+        for name, by_seed in paths.items()
+    }
 
 
 def _measured(study: Study, settings: Settings, name: str, seed: int) -> Mapping[str, Any]:
@@ -160,6 +171,7 @@ def diverged(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[int, Mapping[str,
     return {seed: measured for seed, measured in by_seed.items() if DIVERGED in measured}
 
 
-def file_name(system: str) -> str:
-    """A system's name as part of a file's."""
-    return "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in system)
+def run_path(folder: Path, system: str, seed: int) -> Path:
+    """The file of one run's measures."""
+    name = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in system)
+    return folder / "runs" / f"{name}-seed{seed}.json"

@@ -18,6 +18,7 @@ NEEDED = {
     "experiments.detection.demo": "detectron2",
     "experiments.studies": "accelerate",
     "benchmarks.losses": "fvcore",
+    "benchmarks.gpu": "fvcore",
 }
 
 OWN = {"el-nmt-benchmark", "el-detection-benchmark"}  # they split their arguments first

@@ -16,6 +16,7 @@ pytest.importorskip("submitit")
 
 from el_plugins.nmt.benchmark.check import count_sentences
 from el_plugins.nmt.benchmark.settings import read_settings
+from el_plugins.utils.downloads import sha256
 from tests.run_scripts.iwslt_recipe import ENVIRONMENT, SMALL, prepared, recipe, start
 
 
@@ -137,7 +138,7 @@ def test_bad_input_is_named(de_en_script, archives, tmp_path):
     assert "none.tgz does not exist" in refused(archive=tmp_path / "none.tgz")
     cut = tmp_path / "de-en.tgz"
     cut.write_bytes(archives["de"].read_bytes()[:-2000])
-    assert "de-en.tgz is damaged, or not a .zip or .tar" in refused(archive=cut)
+    assert "de-en.tgz is damaged, or not a .tgz or .zip" in refused(archive=cut)
     foreign = refused(archive=archives["fr"])
     assert "is not IWSLT's de-en archive: it lacks de-en/train.tags.de-en.de and 11 more of the 12" in foreign
     assert not (output / "data").exists()
@@ -147,6 +148,11 @@ def test_downloads_are_checked(de_en_script, archives, tmp_path):
     output, url = tmp_path / "out", f"file://{archives['de']}"
     words = ["bash", de_en_script, "--seeds", "1", "--output", output, "--loss", "ce", "--", *SMALL]
     environment = {**ENVIRONMENT, "ARCHIVE_URL": url}
+    digest = sha256(archives["de"])
+    refused = run(*words, check=False, env=environment)
+    assert f"has SHA-256 {digest}, and none is on record" in refused
+    assert not (output / "de-en.tgz").exists()
+    words[2:2] = ["--trust-checksum", digest]
     # The unknown argument stops it after the download and the preparation, which are tested here.
     printed = run(*words, "--no-such-argument", check=False, env=environment)
     assert "fairseq refuses the arguments of the training of ce: unrecognized arguments: --no-such" in printed
