@@ -5,6 +5,7 @@ import random
 import pytest
 
 from tests.commands import PLUGIN, TINY_MODEL, TRAINING, run
+from tests.disks import mounted
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +42,10 @@ def trained(train):
     best = ["--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"]
     checkpoints = ["--keep-best-checkpoints", "2", "--save-interval-updates", "3"]
     return train("--max-update", "12", *bleu, *best, *checkpoints)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small disk in memory."""
+    with mounted(tmp_path / "disk") as disk:
+        yield disk

@@ -10,24 +10,39 @@ import time
 import pytest
 
 from tests.commands import REPOSITORY, run
+from tests.killing import killed_after, leftovers, moments
 
 pytest.importorskip("detectron2")
 pytest.importorskip("sklearn")
 
-pytestmark = pytest.mark.long
+
+def demo(folder, iterations):
+    """The demo's command."""
+    options = ["--iterations", str(iterations), "--folder", str(folder)]
+    return [sys.executable, "-m", "experiments.detection.demo", *options]
 
 
+@pytest.mark.trust
+def test_killed_at_random_moments(tmp_path, record_property):
+    started = time.monotonic()
+    run(*demo(tmp_path / "whole", 2), cwd=REPOSITORY)
+    seconds, killed, cut = time.monotonic() - started, 0, tmp_path / "cut"
+    for moment in moments(5, seconds, first=0.2):
+        killed += killed_after(moment, demo(cut, 2), cwd=REPOSITORY)
+    run(*demo(cut, 2), cwd=REPOSITORY)
+    expected, found = (
+        json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "cut")
+    )
+    assert found == expected
+    assert not leftovers(cut)
+    record_property("tried", killed)
+    assert killed >= 2
+
+
+@pytest.mark.long
 def test_killed_and_started_again(tmp_path):
     folder = tmp_path / "digits"
-    command = [
-        sys.executable,
-        "-m",
-        "experiments.detection.demo",
-        "--iterations",
-        "120",
-        "--folder",
-        str(folder),
-    ]
+    command = demo(folder, 120)
     with subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True) as process:
         deadline = time.monotonic() + 600
         while not (folder / "focal" / "last_checkpoint").exists():
