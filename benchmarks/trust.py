@@ -1,7 +1,8 @@
 """Run the adversaries and write what they tried and what withstood: ``python -m benchmarks.trust``.
 
-Faults (killed at seeded moments, full disks), hostile input, properties drawn at random, long runs: they are tests
-of the suite, most of them marked ``trust``. The table has a line for each file of tests.
+Faults (killed at seeded moments, full disks), hostile input, properties drawn at random, long runs: they
+are tests of the suite, most of them marked ``trust``. The table has a line for each file of tests. Started
+again, it does only what is missing: delete outputs/trust to begin anew.
 """
 
 from __future__ import annotations
@@ -18,12 +19,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from el_plugins.utils.files import write_text
+from el_plugins.utils.files import read_json, write_json, write_text
+from el_plugins.utils.program import program
 from el_plugins.utils.tables import aligned
 from el_plugins.utils.versions import versions
 
 REPORT = Path("benchmarks/results/trust.md")
-# What of the suite belongs here, by kind: files or folders, and pytest's -m or -k for those that have more in them.
+DONE = Path("outputs/trust")
+# What of the suite belongs here, by kind: files, and pytest's -k for those that have more in them.
 KINDS: dict[str, list[tuple[str, list[str]]]] = {
     "faults": [
         ("tests/checkpoints/test_killed.py", []),
@@ -53,17 +56,33 @@ PACKAGES = ("torch", "fairseq", "ve-fairseq", "sal-detectron2", "numpy", "hypoth
 
 
 def run(path: str, chosen: Sequence[str]) -> dict[str, Any]:
-    """Run one file of tests with pytest; what it tried, what withstood, what was skipped, and its seconds."""
+    """The figures of one file of tests, which pytest runs unless that is done; see :func:`counts`."""
+    done = DONE / f"{path.removeprefix('tests/').replace('/', '.')}.json"
+    if not done.exists():
+        figures = {**_run(path, chosen), "date": str(datetime.date.today())}
+        if figures["withstood"] < figures["tried"] or not figures["tried"]:
+            return figures  # to be tried again
+        done.parent.mkdir(parents=True, exist_ok=True)
+        write_json(done, figures)
+    return read_json(done)
+
+
+def _run(path: str, chosen: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder, "results.xml")
         command = [sys.executable, "-m", "pytest", "-q", path, *chosen, "--junitxml", str(results)]
         environment = {**os.environ, "HYPOTHESIS_PROFILE": "trust"}
         subprocess.run(command, check=False, env=environment)
+        if not results.exists():
+            raise RuntimeError(f"pytest could not run {path}")
         return counts(ElementTree.parse(results).getroot())
 
 
 def counts(suite: ElementTree.Element) -> dict[str, Any]:
-    """The figures of pytest's XML. A test is one try, unless it says how many it made; all or none withstood."""
+    """The figures of pytest's XML: tried, withstood, skipped, seconds, notes.
+
+    A test is one try, unless it says how many it made; all or none of these withstood.
+    """
     figures: dict[str, Any] = {"tried": 0, "withstood": 0, "skipped": 0, "seconds": 0.0, "notes": []}
     for case in suite.iter("testcase"):
         properties = {one.get("name", ""): one.get("value", "") for one in case.iter("property")}
@@ -85,21 +104,27 @@ def _failed(case: ElementTree.Element) -> bool:
 
 def report(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """The page in Markdown, from the figures of each file by kind."""
-    lines = [["kind", "tests", "tried", "withstood", "skipped", "seconds"]]
+    lines = [["kind", "tests", "tried", "withstood", "skipped", "seconds", "date"]]
     notes = []
     for kind, files in results.items():
         for path, figures in files.items():
             row = [figures[name] for name in ("tried", "withstood", "skipped")]
-            lines.append([kind, path.removeprefix("tests/"), *map(str, row), f"{figures['seconds']:.0f}"])
+            lines.append(
+                [
+                    kind,
+                    path.removeprefix("tests/"),
+                    *map(str, row),
+                    f"{figures['seconds']:.0f}",
+                    figures["date"],
+                ]
+            )
             notes += [f"- {path.removeprefix('tests/')}: {note}" for note in figures["notes"]]
     releases = ", ".join(f"{name} {release}" for name, release in versions(PACKAGES).items())
     return (
-        f"# Trust\n\n`make trust`, {datetime.date.today()}, Python {platform.python_version()}, {releases}, "
-        f"{os.cpu_count()} cores.\n\nA try is a kill at a moment that a seed decides, a fault or an input; of the "
-        "properties a test, each of which draws 500 inputs. What is skipped cannot be done on that machine.\n\n"
-        + aligned(lines)
-        + "\n"
-        + ("\n" + "\n".join(notes) + "\n" if notes else "")
+        f"# Trust\n\n`make trust`: Python {platform.python_version()}, {releases}, {os.cpu_count()} cores.\n\n"
+        "A try is a kill at a moment that a seed decides, a fault or an input. A test that hypothesis draws for "
+        "(arguments, properties of the losses) counts once and has 500 inputs. What is skipped cannot be done "
+        "on that machine.\n\n" + aligned(lines) + "\n" + ("\n" + "\n".join(notes) + "\n" if notes else "")
     )
 
 
@@ -109,13 +134,13 @@ def main() -> None:
     parser.add_argument("report", type=Path, nargs="?", default=REPORT, help="default: %(default)s")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="default: all")
     options = parser.parse_args()
-    results = {kind: {path: run(path, chosen) for path, chosen in KINDS[kind]} for kind in options.kinds}
-    write_text(options.report, report(results))
-    print(f"wrote {options.report}")
-    if any(
-        figures["withstood"] < figures["tried"] for files in results.values() for figures in files.values()
-    ):
-        raise SystemExit("benchmarks.trust: not everything withstood, see there")
+    with program("benchmarks.trust", "stopped; start it again to resume"):
+        results = {kind: {path: run(path, chosen) for path, chosen in KINDS[kind]} for kind in options.kinds}
+        write_text(options.report, report(results))
+        print(f"wrote {options.report}")
+        every = [figures for files in results.values() for figures in files.values()]
+        if any(figures["withstood"] < figures["tried"] for figures in every):
+            raise RuntimeError(f"not everything withstood, see {options.report}")
 
 
 if __name__ == "__main__":
