@@ -54,6 +54,12 @@ KINDS: dict[str, list[tuple[str, list[str]]]] = {
 }
 PACKAGES = ("torch", "fairseq", "ve-fairseq", "sal-detectron2", "numpy", "hypothesis")
 
+NOTE = (
+    "A try is a kill at a moment that a seed decides, a fault or an input. A test that hypothesis draws for "
+    "(arguments, properties of the losses) counts once and has 500 inputs. What is skipped cannot be done on "
+    "that machine."
+)
+
 
 def run(path: str, chosen: Sequence[str]) -> dict[str, Any]:
     """The figures of one file of tests, which pytest runs unless that is done; see :func:`counts`."""
@@ -120,12 +126,9 @@ def report(results: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
             )
             notes += [f"- {path.removeprefix('tests/')}: {note}" for note in figures["notes"]]
     releases = ", ".join(f"{name} {release}" for name, release in versions(PACKAGES).items())
-    return (
-        f"# Trust\n\n`make trust`: Python {platform.python_version()}, {releases}, {os.cpu_count()} cores.\n\n"
-        "A try is a kill at a moment that a seed decides, a fault or an input. A test that hypothesis draws for "
-        "(arguments, properties of the losses) counts once and has 500 inputs. What is skipped cannot be done "
-        "on that machine.\n\n" + aligned(lines) + "\n" + ("\n" + "\n".join(notes) + "\n" if notes else "")
-    )
+    machine = f"Python {platform.python_version()}, {releases}, {os.cpu_count()} cores"
+    parts = [f"# Trust\n\n`make trust`: {machine}.", NOTE, aligned(lines), "\n".join(notes)]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def main() -> None:
