@@ -15,7 +15,7 @@ DATA ?= digits
 BENCH ?= outputs/benchmarks
 STUDIES ?= outputs/studies/report.md
 
-.PHONY: help demo demo-detection bench studies docs test test-long test-classic matrix trust format lint dist clean
+.PHONY: help demo demo-detection bench bench-gpu studies docs test test-long test-classic matrix trust format lint dist clean
 
 help:
 	@echo 'make demo          train and compare CE and EL on real German-English text (SOURCE=fr for French)'
@@ -26,6 +26,7 @@ help:
 	@echo 'make matrix        the suite on the wheel in every environment that is supported, each from nothing (hours, 40 GB)'
 	@echo 'make trust         the adversaries: killed, full disks, malicious input; into benchmarks/results/trust.md (an hour)'
 	@echo 'make bench         time and memory of the losses and of training beside their peers, into outputs/benchmarks (half an hour)'
+	@echo 'make bench-gpu     the losses beside their peers on this GPU, into benchmarks/results/gpu, and the tests that need one (8 minutes)'
 	@echo 'make studies       the paper'\''s other studies on small real data, five seeds (half an hour)'
 	@echo 'make docs          the documentation as a site that needs no network, into outputs/docs'
 	@echo 'make format        lay out and tidy the code; make lint checks it'
@@ -35,7 +36,7 @@ help:
 $(VENV)/.installed: pyproject.toml run_scripts/install_detectron2.sh
 	@test -n '$(PYTHON)' || { echo 'this needs Python 3.10, 3.11 or 3.12 with its venv module: PYTHON=/path/to/python'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,detectron2,examples,studies,dev]'
+	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,detectron2,examples,integrations,studies,dev]'
 	run_scripts/install_detectron2.sh $(VENV)/bin/python
 	touch $@
 
@@ -57,6 +58,13 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.training $(BENCH)
 	$(VENV)/bin/python -m benchmarks.share $(BENCH)
 	$(VENV)/bin/python -m benchmarks.report $(BENCH)
+
+# Peers that do not install here are left out. None may bring another torch.
+bench-gpu: $(VENV)/.installed
+	@nvidia-smi -L 2>/dev/null || { echo 'make bench-gpu needs an NVIDIA GPU, and nvidia-smi finds none'; exit 1; }
+	for peer in liger-kernel cut-cross-entropy quack-kernels; do $(VENV)/bin/python -m pip install --quiet $$peer $(TORCH) || echo "without $$peer"; done
+	$(VENV)/bin/python -m benchmarks.gpu
+	$(VENV)/bin/python -m pytest -m gpu
 
 studies: $(VENV)/.installed
 	$(VENV)/bin/python -m experiments.studies all --report $(STUDIES)

@@ -1,4 +1,4 @@
-"""Seconds and peak memory of one call, on CPU or CUDA."""
+"""Seconds and peak memory of one call on a CPU."""
 
 from __future__ import annotations
 
@@ -18,13 +18,10 @@ RESULTS = Path("outputs/benchmarks")  # default output of the programs
 
 
 def machine() -> str:
-    """What is measured on: GPU or CPU, Python, torch."""
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name()
-    else:
-        cpu = Path("/proc/cpuinfo")
-        models = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if "model name" in line]
-        name = f"{len(models)} cores of {models[0]}" if models else platform.machine()
+    """What is measured on: CPU, Python, torch."""
+    cpu = Path("/proc/cpuinfo")
+    models = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if "model name" in line]
+    name = f"{len(models)} cores of {models[0]}" if models else platform.machine()
     return f"{name}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
@@ -34,20 +31,9 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def synchronize(device: str) -> None:
-    """Wait for the GPU, if that is the device."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def peak_memory(call: Callable[[], Any], device: str) -> float:
-    """Bytes that ``call`` needs at its peak beyond what is there before it (Linux, or CUDA)."""
+def peak_memory(call: Callable[[], Any]) -> float:
+    """Bytes that ``call`` needs at its peak beyond what is there before it (Linux)."""
     gc.collect()
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call()
-        return torch.cuda.max_memory_allocated() - before
     Path("/proc/self/clear_refs").write_text("5")  # resets the peak of the resident set
     before = resident("VmRSS")
     call()
@@ -62,14 +48,13 @@ def resident(field: str) -> int:
 
 
 def compare(
-    peers: Mapping[str, Callable[[], Callable[[], Any]]], repeats: int, device: str
+    peers: Mapping[str, Callable[[], Callable[[], Any]]], repeats: int
 ) -> dict[str, dict[str, float]]:
     """Time and memory of every peer, taken in turns so that a slow moment of the machine affects them all.
 
     Args:
         peers: by name, a function that makes fresh inputs and gives the call to measure.
         repeats: rounds; one more before them is not counted.
-        device: ``cpu`` or ``cuda``.
 
     Returns:
         By name ``seconds`` (the median), ``fastest``, ``slowest`` and ``memory`` in bytes.
@@ -80,15 +65,13 @@ def compare(
         for name, prepare in peers.items():
             torch.manual_seed(round_)
             call = prepare()
-            synchronize(device)
 
             def timed(call=call, name=name):
                 started = time.perf_counter()
                 call()
-                synchronize(device)
                 seconds[name].append(time.perf_counter() - started)
 
-            memory[name].append(peak_memory(timed, device))
+            memory[name].append(peak_memory(timed))
             del call, timed
     return {
         name: {

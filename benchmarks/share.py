@@ -80,7 +80,7 @@ def main() -> None:
         parts = load(criterion, demo.data.folder)
         peers[f"{name}, step"] = lambda parts=parts: step(*parts)
         peers[f"{name}, loss alone"] = lambda parts=parts: loss_alone(*parts)
-    measured = compare(peers, options.repeats, "cpu")
+    measured = compare(peers, options.repeats)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["criterion", "ms a step", "ms of the loss", "share of the loss"])

@@ -1,11 +1,18 @@
-"""What end-to-end tests share: a tiny corpus and models trained once a session."""
+"""What tests share: a tiny corpus and models trained once a session, and the mark of what needs a GPU."""
 
 import random
 
 import pytest
+import torch
 
 from tests.commands import PLUGIN, TINY_MODEL, TRAINING, run
 from tests.disks import mounted
+
+
+def pytest_runtest_setup(item):
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
 
 
 @pytest.fixture(scope="session")

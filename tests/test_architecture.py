@@ -61,6 +61,7 @@ def test_adapters_import_losses_and_no_tools():
     heads = [name for name in FILES if within(name, "detectron2_heads") and not name.endswith(".train_net")]
     targets = set().union(*(GRAPH[name] for name in heads))
     assert {target for target in targets if not within(target, "detectron2_heads")} <= losses()
+    assert arrows("el_plugins.integrations") <= losses()
 
 
 def losses() -> set[str]:

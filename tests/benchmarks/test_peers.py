@@ -71,7 +71,7 @@ def test_measuring():
         torch.frombuffer(mmap.mmap(-1, size), dtype=torch.int8).fill_(1)
 
     calls = {"small": lambda: lambda: torch.ones(8), "large": lambda: large}
-    measured = compare(calls, 3, "cpu")
+    measured = compare(calls, 3)
     assert measured["large"]["memory"] == pytest.approx(size, rel=0.2)
     assert measured["small"]["memory"] < size / 8
     for figures in measured.values():

@@ -17,6 +17,7 @@ NEEDED = {
     "detectron2_heads.train_net": "detectron2",
     "experiments.studies": "accelerate",
     "benchmarks.losses": "fvcore",
+    "benchmarks.gpu": "fvcore",
 }
 
 OWN = {"el-nmt-benchmark", "el-detection-benchmark"}  # they split their arguments first
