@@ -85,7 +85,7 @@ def main() -> None:
         raise SystemExit(f"benchmarks.losses: {error}") from error
     done = {(line["kind"], line["case"]) for line in lines}
     machine = measure.machine()
-    for kind, case, size, gradients, compared in tqdm(list(cases()), unit="case"):
+    for kind, case, size, gradients, compared in tqdm(list(cases()), unit="case", disable=None):
         if (kind, case) in done:
             continue
         measured = measure.compare(compared, options.repeats)

@@ -109,7 +109,7 @@ def main() -> None:
         }
         runs = [(corpus, system) for corpus in corpora for _ in range(options.repeats) for system in SYSTEMS]
         measured: dict[tuple[str, str], list[dict[str, float]]] = {run: [] for run in runs}
-        for corpus, system in tqdm(runs, unit="training"):
+        for corpus, system in tqdm(runs, unit="training", disable=None):
             measured[corpus, system].append(train(system, corpora[corpus], options.updates, options.cpu))
     text = io.StringIO()
     lines: list[dict[str, Any]] = []

@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PLUGIN = REPOSITORY / "el_plugins"
+PLUGIN = Path(str(find_spec("el_plugins").origin)).parent  # in the checkout, or installed
 TINY_MODEL = (
     "--arch transformer_iwslt_de_en --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 16 "
     "--decoder-embed-dim 16 --encoder-ffn-embed-dim 16 --decoder-ffn-embed-dim 16 "
@@ -53,3 +54,9 @@ def processes(marker):
             except OSError:  # it has ended
                 continue
     return ids
+
+
+def run_with_little_disk(kilobytes, *command, **options):
+    """:func:`run` a command that cannot write more than this to a file: output, errors and status."""
+    script = f'ulimit -f {kilobytes}; "$@"; echo "status $?"'
+    return run("bash", "-c", script, "-", *command, check=False, **options)

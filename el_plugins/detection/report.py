@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from el_plugins.utils.files import atomic_file
+from el_plugins.utils.files import atomic_file, read_json
 
 IMAGES_SHOWN = 6
 TOTALS = ("AP", "AP50", "AP75")
@@ -81,11 +80,11 @@ def draw_detections(data: Path, detections: Mapping[str, Path], path: Path) -> N
         detections: by system, the file of detections that COCO evaluation wrote.
         path: of the picture.
     """
-    truth = json.loads((data / "val.json").read_text(encoding="utf-8"))
+    truth = read_json(data / "val.json")
     names = {category["id"]: category["name"] for category in truth["categories"]}
     columns: dict[str, list[dict[str, Any]]] = {"truth": truth["annotations"]}
     for system, file in detections.items():
-        detected = json.loads(file.read_text(encoding="utf-8"))
+        detected = read_json(file)
         columns[system] = [box for box in detected if box["score"] >= MIN_SCORE]
     images = truth["images"][:IMAGES_SHOWN]
     size = (2.4 * len(columns), 2.4 * len(images))

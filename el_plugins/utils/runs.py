@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from el_plugins.utils.divergence import DIVERGED, diverged_at
-from el_plugins.utils.files import check_settings
+from el_plugins.utils.files import check_settings, read_json
 from el_plugins.utils.locks import locked
 
 
@@ -40,7 +39,7 @@ class BenchmarkRun:
 
     def read_result(self) -> dict[str, Any]:
         """What a complete run wrote."""
-        return json.loads(self.result.read_text(encoding="utf-8"))
+        return read_json(self.result)
 
     @property
     def training_settings(self) -> dict[str, Any]:

@@ -8,7 +8,6 @@ and pictures of detections beside the truth. Stopped and started again, it goes 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 import time
@@ -24,7 +23,8 @@ from el_plugins.detection import report
 from el_plugins.detection.coco import class_counts
 from el_plugins.utils.commands import run
 from el_plugins.utils.divergence import DIVERGED, MARK, diverged_at
-from el_plugins.utils.files import check_settings, write_json, write_text
+from el_plugins.utils.files import check_settings, read_json, write_json, write_text
+from el_plugins.utils.program import program
 from el_plugins.utils.tables import table
 from experiments.detection import digits, trees
 
@@ -75,7 +75,7 @@ def train(system: str, data: str, pictures: Path, folder: Path, iterations: int,
     for split in ("train", "val"):
         command += ["--dataset", f"{data}_{split}", pictures / f"{split}.json", pictures / split]
     command += [word for option in options.items() for word in option]
-    with tqdm(total=iterations, desc=f"training {system}", unit="iteration") as bar:
+    with tqdm(total=iterations, desc=f"training {system}", unit="iteration", disable=None) as bar:
 
         def watch(line: str) -> None:
             if match := PROGRESS.search(line):
@@ -104,7 +104,7 @@ def demo(data: str, folder: Path, iterations: int, seed: int) -> None:
         output.mkdir(exist_ok=True)
         if not (output / "results.json").exists():
             train(system, data, pictures, output, iterations, seed)
-        outcome = json.loads((output / "results.json").read_text(encoding="utf-8"))
+        outcome = read_json(output / "results.json")
         if DIVERGED in outcome:
             print(f"{system} {diverged_at(outcome[DIVERGED])}; to try it again, delete {output}")
         results[system] = outcome
@@ -139,11 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=positive, default=1)
     options = parser.parse_args(arguments)
     started = time.monotonic()
-    try:
+    with program("demo", "stopped; start it again to resume"):
         folder = options.folder or Path("demo") / options.data
         demo(options.data, folder, options.iterations or DATA[options.data]["iterations"], options.seed)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"demo: {error}") from error
     print(f"done in {(time.monotonic() - started) / 60:.1f} minutes")
 
 

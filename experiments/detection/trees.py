@@ -15,6 +15,7 @@ from el_plugins.detection.coco import Box, Picture, write_split
 from el_plugins.utils.downloads import download_wheel
 
 WHEEL = "deepforest==2.1.0"
+SHA256 = "8c2798d8e9be7f0004b194fe207b76c1d9fff6e711b3db67b9508dcd5d00ae54"
 # Split by photograph, so that no tree is in both.
 PHOTOGRAPHS = {
     "train": ["2019_YELL_2_528000_4978000_image_crop2"],
@@ -31,7 +32,7 @@ def make(folder: Path, downloads: Path) -> None:
     Raises:
         RuntimeError: the wheel cannot be downloaded.
     """
-    with zipfile.ZipFile(download_wheel(WHEEL, downloads)) as wheel:
+    with zipfile.ZipFile(download_wheel(WHEEL, SHA256, downloads)) as wheel:
         for split, names in PHOTOGRAPHS.items():
             if not (folder / f"{split}.json").exists():
                 pictures = [tile for name in names for tile in tiles(*read(wheel, name), STEP[split])]

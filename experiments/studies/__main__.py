@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from el_plugins.utils.program import program, reason
 from experiments.studies import report
 from experiments.studies.settings import read_settings
 from experiments.studies.study import run_study
@@ -58,28 +59,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sections, measures, failed = {}, {}, []
     # Without a GPU, accelerate joins several processes only if told to use the CPU.
     process = PartialState(cpu=not torch.cuda.is_available())
-    try:
+    with program("experiments.studies", "stopped; start it again to resume"):
         for name in NAMES if "all" in names else names:
             study = import_module(f"experiments.studies.{name}").STUDY
             try:
                 settings = read_settings(study.defaults, options.settings, given)
                 results = run_study(study, settings, output / name)
             except (OSError, RuntimeError, ValueError) as error:
-                failed.append(f"{name}: {error}")
+                failed.append(f"{name}: {reason(error)}")
                 continue
             if process.is_main_process:
                 sections[name] = report.section(study, name, settings, results, page)
                 measures[name] = report.numbers(results)
                 print(f"\n{sections[name]}\n")
-    except KeyboardInterrupt:
-        raise SystemExit("\nexperiments.studies: stopped; start it again to resume") from None
-    if process.is_main_process and sections:
-        # Where data are is not a setting of the results.
-        root = [word for word in given if word.startswith("root=")]
-        words = [word for word in options.names if word not in root]
-        words += ["--settings", str(options.settings)] if options.settings else []
-        report.write_page(sections, measures, page, f"python -m experiments.studies {' '.join(words)}")
-        print(f"wrote {page}")
+        if process.is_main_process and sections:
+            # Where data are is not a setting of the results.
+            root = [word for word in given if word.startswith("root=")]
+            words = [word for word in options.names if word not in root]
+            words += ["--settings", str(options.settings)] if options.settings else []
+            report.write_page(sections, measures, page, f"python -m experiments.studies {' '.join(words)}")
+            print(f"wrote {page}")
     if failed:
         raise SystemExit("\n".join(f"experiments.studies: {line}" for line in failed))
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from el_plugins.metrics import NotFiniteError
 from el_plugins.utils.divergence import DIVERGED, DivergedError, diverged_at
-from el_plugins.utils.files import check_settings, write_json
+from el_plugins.utils.files import check_settings, read_json, write_json
 from el_plugins.utils.statistics import paired_t_test
 from experiments.studies.data import source
 from experiments.studies.settings import Settings
@@ -118,10 +118,10 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
     results: dict[str, dict[int, Any]] = {name: {} for name in study.systems}
     pairs = [(seed, name) for seed in settings.seeds for name in study.systems]
     # Every process of torchrun trains every run with the others, so none can be ahead by a run.
-    for seed, name in tqdm(pairs, desc=folder.name, unit="run", disable=not main):
+    for seed, name in tqdm(pairs, desc=folder.name, unit="run", disable=None if main else True):
         path = run_path(folder, name, seed)
         if path.exists():
-            measured = json.loads(path.read_text(encoding="utf-8"))
+            measured = read_json(path)
         else:
             started = time.monotonic()
             measured = {**_measured(study, settings, name, seed), SECONDS: time.monotonic() - started}
@@ -141,11 +141,7 @@ def stored_results(study: Study, settings: Settings, folder: Path) -> Results:
     """What :func:`run_study` has already kept in ``folder``, of the settings' seeds; nothing is run."""
     paths = {name: {seed: run_path(folder, name, seed) for seed in settings.seeds} for name in study.systems}
     return {
-        name: {
-            seed: json.loads(path.read_text(encoding="utf-8"))
-            for seed, path in by_seed.items()
-            if path.exists()
-        }
+        name: {seed: read_json(path) for seed, path in by_seed.items() if path.exists()}
         for name, by_seed in paths.items()
     }
 

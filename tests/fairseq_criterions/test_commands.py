@@ -122,7 +122,8 @@ def test_two_processes_are_one_with_twice_the_batches(train):
     assert_same_weights(one / "checkpoint_last.pt", two / "checkpoint_last.pt", rtol=1e-4, atol=1e-5)
 
 
-def test_language_model(corpus, tmp_path):
+@pytest.mark.parametrize("break_mode", ["none", "eos"])
+def test_language_model(break_mode, corpus, tmp_path):
     text, _ = corpus
     prefixes = [f"--{split}pref={text / split}.de" for split in ("train", "valid")]
     run("fairseq-preprocess", "--only-source", *prefixes, "--destdir", tmp_path / "bin")
@@ -137,6 +138,7 @@ def test_language_model(corpus, tmp_path):
         "--cpu",
     ]
     command += [*model.split(), "--decoder-attention-heads", 2, "--tokens-per-sample", 16, *TRAINING]
+    command += ["--sample-break-mode", break_mode]
     output = run(*command, "--criterion", "encouraging_ls", "--max-update", 4, "--save-dir", tmp_path / "lm")
     assert figures(output, "train_well_classified")
 

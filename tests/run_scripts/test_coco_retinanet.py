@@ -21,6 +21,7 @@ from detectron2.modeling.backbone import BasicStem, ResNet
 from sklearn.datasets import load_digits
 
 from el_plugins.detection.coco import write_split
+from el_plugins.utils.downloads import sha256
 from experiments.detection.digits import scenes
 
 SCRIPT = REPOSITORY / "run_scripts" / "coco_retinanet.sh"
@@ -69,6 +70,9 @@ def recipe(mirror, folder, *arguments, check=True, **environment):
         "DETECTRON2_DATASETS": str(folder / "datasets"),
         "OUTPUT": str(folder / "out"),
         "SEEDS": "1 2",
+        "TRUST_CHECKSUM": " ".join(
+            sha256(path) for name in ("*.zip", "*.pkl") for path in mirror.rglob(name)
+        ),
         **environment,
     }
     return run("bash", SCRIPT, *arguments, cwd=folder, check=check, env=environment)
@@ -113,6 +117,9 @@ def test_bad_input_is_named(mirror, tmp_path):
     many = recipe(mirror, tmp_path, check=False, NUM_GPUS="many")
     assert "NUM_GPUS must be a whole number from 1, got many" in many
     assert "SYSTEMS must be of focal" in recipe(mirror, tmp_path, check=False, SYSTEMS="fancy")
+    unknown = recipe(mirror, tmp_path, check=False, TRUST_CHECKSUM="")
+    assert "annotations_trainval2017.zip.part has SHA-256" in unknown
+    assert "expected 113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268: delete it" in unknown
     broken = tmp_path / "broken"
     shutil.copytree(mirror, broken)
     archive = broken / "zips" / "val2017.zip"

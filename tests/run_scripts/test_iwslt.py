@@ -18,6 +18,7 @@ pytest.importorskip("submitit")
 
 from el_plugins.nmt.benchmark.check import count_sentences
 from el_plugins.nmt.benchmark.settings import read_settings
+from el_plugins.utils.downloads import sha256
 from tests.run_scripts.iwslt_archives import DE_EN_SETS, FR_EN_SETS, catalogue_pairs, make_archive
 
 # Ten epochs of one or two updates: as many checkpoints as are averaged.
@@ -306,6 +307,11 @@ def test_downloads_are_checked(de_en_script, archives, tmp_path):
     output, url = tmp_path / "out", f"file://{archives['de']}"
     words = ["bash", de_en_script, "--seeds", "1", "--output", output, "--loss", "ce", "--", *SMALL]
     environment = {**ENVIRONMENT, "ARCHIVE_URL": url}
+    digest = sha256(archives["de"])
+    refused = run(*words, check=False, env=environment)
+    assert f"has SHA-256 {digest}, and none is on record" in refused
+    assert not (output / "de-en.tgz").exists()
+    words[2:2] = ["--trust-checksum", digest]
     # The unknown argument stops it after the download and the preparation, which are tested here.
     printed = run(*words, "--no-such-argument", check=False, env=environment)
     assert "fairseq refuses the arguments of the training of ce: unrecognized arguments: --no-such" in printed

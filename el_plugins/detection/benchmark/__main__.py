@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import math
 import secrets
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from el_plugins.detection.benchmark.machines import Machines, check_same
 from el_plugins.detection.benchmark.runs import Run
 from el_plugins.detection.benchmark.settings import Benchmark, check, read_settings, select
 from el_plugins.utils.files import write_text
+from el_plugins.utils.program import program, reason
 from el_plugins.utils.runs import announce
 
 
@@ -153,20 +153,14 @@ def benchmark(options: argparse.Namespace, machines: Machines) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-detection-benchmark``."""
     options = parse_arguments(arguments)
-    # `kill` ends the training, too, by SIGINT: a shell may have started us with that ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    machines = Machines()
-    try:
+    with program("el-detection-benchmark", "stopped; start it again to resume"):
         read(options)  # mistakes in the file need no other machine
         machines = Machines(options.num_machines, options.machine_rank, options.master, options.wait)
-        benchmark(options, machines)
-    except KeyboardInterrupt:
-        machines.stop("it was interrupted")
-        raise SystemExit("\nel-detection-benchmark: stopped; start it again to resume") from None
-    except (OSError, RuntimeError, ValueError) as error:
-        machines.stop(str(error))
-        raise SystemExit(f"el-detection-benchmark: {error}") from error
+        try:
+            benchmark(options, machines)
+        except (KeyboardInterrupt, OSError, RuntimeError, ValueError) as error:
+            machines.stop(reason(error) or "it was interrupted")
+            raise
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from el_plugins.detection.benchmark.machines import Machines
 from el_plugins.detection.benchmark.settings import Benchmark, System
 from el_plugins.utils.commands import run
 from el_plugins.utils.divergence import DIVERGED
-from el_plugins.utils.files import write_json
+from el_plugins.utils.files import read_json, write_json
 from el_plugins.utils.runs import BenchmarkRun
 from el_plugins.utils.versions import versions
 
@@ -107,7 +107,7 @@ class Run(BenchmarkRun):
         log = self.folder / ("train.log" if main else f"train.machine{self.machines.rank}.log")
         iterations = self.config.SOLVER.MAX_ITER
         print(f"training {self.name}: see {log}", flush=True)
-        with tqdm(total=iterations, desc=self.name, unit="iteration", disable=None if main else True) as bar:
+        with tqdm(total=iterations, desc=self.name, unit="iteration", disable=None) as bar:
 
             def watch(line: str) -> None:
                 if match := PROGRESS.search(line):
@@ -121,7 +121,7 @@ class Run(BenchmarkRun):
                     raise
         if not main:
             return {}
-        outcome = json.loads(results.read_text(encoding="utf-8"))
+        outcome = read_json(results)
         if DIVERGED not in outcome and "bbox" not in outcome:
             raise RuntimeError(
                 f"{log}: the training ended without COCO's AP of boxes, got {', '.join(outcome)}"

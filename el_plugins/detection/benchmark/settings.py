@@ -13,6 +13,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import detectron2_heads
+from el_plugins.utils.commands import check_words
 
 NAME = re.compile(r"\w[\w.+-]*")
 SHIPPED = Path(detectron2_heads.__file__).parent / "configs"
@@ -111,6 +112,8 @@ def check(benchmark: Benchmark) -> None:
             )
         if not (system.config or benchmark.config):
             raise ValueError(f"config must name detectron2's YAML: {system.name} has none")
+        check_words(f"options of {system.name}", system.options)
+    check_words("options", benchmark.options)
     if min(benchmark.seeds) < 0:
         raise ValueError(f"seeds must be 0 or more, got {min(benchmark.seeds)}")
     if benchmark.gpus is not None and benchmark.gpus < 1:

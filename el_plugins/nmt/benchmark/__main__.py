@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
-import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from el_plugins.nmt.benchmark.sections import make_sections
 from el_plugins.nmt.benchmark.settings import Benchmark, read_settings
 from el_plugins.nmt.benchmark.training import command
 from el_plugins.utils.files import write_json_lines
+from el_plugins.utils.program import program
 from el_plugins.utils.runs import announce
 from el_plugins.utils.tables import aligned
 
@@ -143,15 +143,8 @@ def run_benchmark(options: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-nmt-benchmark``."""
     options = parse_arguments(arguments)
-    # SIGTERM stops the jobs, too, by SIGINT: jobs inherit it as ignored if a shell started us so.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
+    with program("el-nmt-benchmark", "stopped; start it again to resume"):
         run_benchmark(options)
-    except KeyboardInterrupt:
-        raise SystemExit("\nel-nmt-benchmark: stopped; start it again to resume") from None
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"el-nmt-benchmark: {error}") from error
 
 
 if __name__ == "__main__":

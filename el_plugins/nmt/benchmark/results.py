@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Tuple
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -17,6 +19,7 @@ from el_plugins.nmt.benchmark.settings import POOLED, Benchmark
 from el_plugins.nmt.score import read_lines
 from el_plugins.nmt.scoring import Translations, detokenise, read_generated, score_text, score_tokenised
 from el_plugins.utils.divergence import DIVERGED
+from el_plugins.utils.files import read_text
 
 # System, seed, checkpoint, subset.
 Place = Tuple[str, int, str, str]
@@ -69,7 +72,7 @@ class Results:
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a ``results.jsonl``."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in read_text(path).splitlines()]
 
 
 def read_runs(benchmark: Benchmark, runs: Sequence[Run], failed: Mapping[str, str]) -> Results:
@@ -151,7 +154,14 @@ def _score_pooled(
 def _tokens(run: Run) -> dict[str, Any]:
     """The measures of every target token, if the file exists."""
     path = run.folder / "tokens.npz"
-    return {"tokens": dict(np.load(path))} if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return {"tokens": dict(np.load(path))}
+    except (BadZipFile, EOFError, ValueError, zlib.error) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): delete it and {run.result.name} beside it, and it is made again"
+        ) from error
 
 
 def _commands(run: Run) -> list[str]:

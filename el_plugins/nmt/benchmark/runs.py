@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from el_plugins.nmt.benchmark.corpus import reference_digest, subset_digest, training_digest
 from el_plugins.nmt.benchmark.settings import Benchmark, System
 from el_plugins.utils.divergence import DIVERGED
-from el_plugins.utils.files import write_json
+from el_plugins.utils.files import read_json, write_json
 from el_plugins.utils.runs import BenchmarkRun
 
 
@@ -81,5 +80,5 @@ class Run(BenchmarkRun):
     def progress(self, stage: str, **figures: float) -> None:
         """Record what the run is doing, for the progress bar."""
         path = self.folder / "progress.json"
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        before = read_json(path) if path.exists() else {}
         write_json(path, {"updates": before.get("updates", 0), "stage": stage, **figures})

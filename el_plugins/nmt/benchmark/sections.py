@@ -66,7 +66,7 @@ def make_sections(results: Results) -> list[Section]:
     The first is the headline: the averaged checkpoint on all test subsets pooled, or on the only subset.
     """
     names, sections = results.systems, []
-    for (checkpoint, subset), rows in tqdm(by_place(results).items(), desc="paired tests"):
+    for (checkpoint, subset), rows in tqdm(by_place(results).items(), desc="paired tests", disable=None):
         texts = {
             (name, seed): lines
             for (name, seed, *place), lines in results.translations.items()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -146,18 +147,25 @@ def test_check_trains_nothing(benchmark, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_kill_ends_the_training_too(benchmark, tmp_path):
+@pytest.mark.parametrize("how", ["kill", "ctrl-c", "ctrl-c in the background"])
+def test_a_signal_ends_the_training_too(benchmark, how, tmp_path):
     long = tmp_path / "long.yaml"
     long.write_text(benchmark[0].read_text().replace("--max-update 6", "--max-update 100000"))
     command = [str(Path(sys.executable).with_name("el-nmt-benchmark")), str(long), "--output", str(tmp_path)]
     marker = f"STOP_TEST={tmp_path.name}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **dict([marker.split("=")])}
-    # As a shell starts what it leaves in the background.
-    command = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *command]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    if how == "ctrl-c in the background":  # a shell starts it with that ignored
+        command = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *command]
+    options = {"env": environment, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, **options) as process:
         wait_until((tmp_path / "runs" / "ce" / "seed1" / "checkpoints" / "checkpoint1.pt").exists)
-        process.terminate()
-        assert "stopped; start it again to resume" in process.communicate(timeout=60)[1]
+        if how == "kill":
+            process.terminate()
+        else:  # a terminal sends it to all that it runs
+            os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert said.endswith("\nel-nmt-benchmark: stopped; start it again to resume\n")
+    assert "Traceback" not in said
     wait_until(lambda: not processes(marker))
 
 

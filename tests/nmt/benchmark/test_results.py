@@ -105,3 +105,12 @@ def test_rows_are_read_back(tmp_path):
     rows = [made_up.row("el", 1, 30.0), {"system": "el", "seed": 2, "diverged": 7}]
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert read_rows(tmp_path / "results.jsonl") == rows
+
+
+@pytest.mark.parametrize("size", [0, 100, -50])
+def test_a_damaged_file_of_measures_is_named(run, size):
+    path = run.folder / "tokens.npz"
+    np.savez_compressed(path, log_p=np.random.default_rng(0).normal(size=200))
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"tokens\.npz is damaged .*: delete it and result\.json beside it"):
+        read_runs(run.benchmark, [run], {})
