@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from el_plugins.losses import encouraging_loss
-from el_plugins.losses.kernels import softmax_chunked, softmax_triton, use
+from el_plugins.losses.kernels import softmax_rows, use
 from tests.losses.kernels.comparisons import assert_no_worse, results
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -24,7 +24,7 @@ OPTIONS = [
 @pytest.fixture(autouse=True)
 def no_fallback(monkeypatch):
     """Raise what fails in a kernel, which would otherwise be computed by plain operations."""
-    monkeypatch.setattr(softmax_chunked, "with_fallback", lambda fast, slow: fast)
+    monkeypatch.setattr(softmax_rows, "with_fallback", lambda fast, slow: fast)
 
 
 def case(count, classes, dtype=torch.float32):
@@ -92,12 +92,3 @@ def test_narrow_dtypes(dtype):
     actual = results(z, target, "triton", log_end=0.5)
     torch.testing.assert_close(actual[0], exact[0], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(actual[1], exact[1], rtol=1e-2, atol=1e-6)
-
-
-def test_what_the_kernels_do_not_support_is_computed_by_plain_operations():
-    z, target = case(6, 9)
-    weight = torch.rand(9).to(DEVICE)
-    for options in ({"bonus": "cosine", "label_smoothing": 0.1}, {"weight": weight, "label_smoothing": 0.1}):
-        expected = results(z.double(), target, **options)
-        torch.testing.assert_close(results(z, target, "triton", **options), expected, rtol=1e-5, atol=1e-5)
-    assert softmax_triton.BLOCK
