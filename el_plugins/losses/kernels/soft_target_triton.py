@@ -39,7 +39,7 @@ def class_terms(
     z, top, reference, scale, is_top, bonus_weight, edge, shift, rate, log_eps, BONUS: tl.constexpr,
     BENT: tl.constexpr,
 ):  # fmt: skip
-    """``e``, the class losses but for -log p of the top class, and negative slopes; 0, 0 and 1 for that one."""
+    """``e``, class losses but for -log p of the top class, and negative slopes; 0, 0 and 1 for that one."""
     e = tl.where(is_top, 0.0, exp(z - reference))
     p = e * scale
     value = bonus_value(p, tl.log(1 - p), 1 - p, edge, shift, rate, log_eps, BONUS, BENT)
@@ -91,8 +91,6 @@ def soft_rows(
         other_slopes = tl.sum(slopes, 1) - q_top
         grad_per_e = (scale * other_slopes + q_top * slope_top) * factor
         grad_top = (p_top * other_slopes - q_top * total * slope_top) * factor
-        d_z_row = d_z_ptr + row * (d_z_stride * ALIGN) + tl.zeros((1,), tl.int32)
-        d_target_row = d_target_ptr + row * (d_target_stride * ALIGN) + tl.zeros((1,), tl.int32)
         for start in range(0, classes, BLOCK):
             column = start + tl.arange(0, BLOCK)[None, :]
             inside = column < classes
@@ -107,15 +105,15 @@ def soft_rows(
             if d_z_ptr is not None:
                 gradient = e * grad_per_e[:, None] - q * slope * factor[:, None]
                 gradient = tl.where(is_top, grad_top[:, None], gradient)
-                tl.store(d_z_row[:, None] + column, gradient.to(d_z_ptr.dtype.element_ty), mask=inside)
+                places = d_z_ptr + row * (d_z_stride * ALIGN) + column
+                tl.store(places, gradient.to(d_z_ptr.dtype.element_ty), mask=inside)
             if d_target_ptr is not None:
                 loss = tl.where(is_top, loss_top[:, None], loss - log_top[:, None])
                 loss = tl.where((q == 0) & (z == -float("inf")), 0.0, loss)
                 by_target = loss * share_of_target(1.0, class_weight_ptr, column, inside, target_share, 0.0)
                 by_target *= factor[:, None]
-                tl.store(
-                    d_target_row[:, None] + column, by_target.to(d_target_ptr.dtype.element_ty), mask=inside
-                )
+                places = d_target_ptr + row * (d_target_stride * ALIGN) + column
+                tl.store(places, by_target.to(d_target_ptr.dtype.element_ty), mask=inside)
 
 
 @on_its_device
