@@ -66,10 +66,10 @@ def main() -> None:
         with use_encouraging_loss(model, **options) as attached, tempfile.TemporaryDirectory() as folder:
             arguments = Seq2SeqTrainingArguments(
                 output_dir=folder,
-                max_steps=120,
+                max_steps=220,
                 per_device_train_batch_size=32,
                 per_device_eval_batch_size=100,
-                learning_rate=3e-3,
+                learning_rate=5e-3,
                 lr_scheduler_type="cosine",
                 warmup_steps=10,
                 predict_with_generate=True,

@@ -29,9 +29,7 @@ def small_retinanet() -> RetinaNet:
     anchors = AnchorGenerator(
         sizes=((12, 15, 19), (24, 30, 38), (48, 60, 76)), aspect_ratios=((0.7, 1, 1.4),) * 3
     )
-    model = RetinaNet(backbone, 10, SIZE, SIZE, anchor_generator=anchors)
-    use_halted_focal_loss(model)
-    return model
+    return RetinaNet(backbone, 10, SIZE, SIZE, anchor_generator=anchors)
 
 
 def scene(pixels: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -54,6 +52,7 @@ def main() -> None:
     images, targets = zip(*(scene(pixels[i : i + 4], labels[i : i + 4]) for i in (0, 4)))
 
     model = small_retinanet().train()
+    use_halted_focal_loss(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     for step in range(1, 7):
         losses = model(list(images), list(targets))
