@@ -112,7 +112,7 @@ def test_narrow_dtypes(dtype):
 def test_any_bonus_and_class_weights(options, classes, weighted, is_long, monkeypatch):
     if is_long:  # more than once through the loops
         monkeypatch.setattr(softmax_launch, "IN_REGISTERS", 0)
-        monkeypatch.setattr(softmax_launch, "LONG_BLOCK", 128)
+        monkeypatch.setattr(softmax_launch, "tile_of", lambda *_: softmax_launch.Tile(1, 1, 128, 4))
     z, target = case(6, classes)
     z[1, target[1]] = 1000.0
     weight = torch.linspace(0.5, 2, classes, device=DEVICE) if weighted else None
