@@ -15,15 +15,18 @@ DATA ?= digits
 BENCH ?= outputs/benchmarks
 STUDIES ?= outputs/studies/report.md
 
-.PHONY: help demo demo-detection bench studies docs test test-long test-classic format lint dist clean
+.PHONY: help demo demo-detection bench bench-gpu studies docs test test-long test-classic matrix trust format lint dist clean
 
 help:
 	@echo 'make demo          train and compare CE and EL on real German-English text (SOURCE=fr for French)'
-	@echo 'make demo-detection  train and compare RetinaNet with focal and halted focal loss (DATA=trees for aerial photographs)'
+	@echo 'make demo-detection  train and compare RetinaNet with focal and halted focal loss (DATA=trees: aerial photographs, DATA=bccd: blood cells)'
 	@echo 'make test          environment, ruff, mypy, shellcheck and the tests that CI runs'
 	@echo 'make test-long     the tests that take minutes too'
 	@echo 'make test-classic  losses and criterion on official fairseq 0.12.2, Python 3.10, torch 2.2'
+	@echo 'make matrix        the suite on the wheel in every environment that is supported, each from nothing (hours, 40 GB)'
+	@echo 'make trust         the adversaries: killed, full disks, malicious input; into benchmarks/results/trust.md (an hour)'
 	@echo 'make bench         time and memory of the losses and of training beside their peers, into outputs/benchmarks (half an hour)'
+	@echo 'make bench-gpu     the losses beside their peers on this GPU, into benchmarks/results/gpu, and the tests that need one (8 minutes)'
 	@echo 'make studies       the paper'\''s other studies on small real data, five seeds (half an hour)'
 	@echo 'make docs          the documentation as a site that needs no network, into outputs/docs'
 	@echo 'make format        lay out and tidy the code; make lint checks it'
@@ -33,7 +36,7 @@ help:
 $(VENV)/.installed: pyproject.toml run_scripts/install_detectron2.sh
 	@test -n '$(PYTHON)' || { echo 'this needs Python 3.10, 3.11 or 3.12 with its venv module: PYTHON=/path/to/python'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,detectron2,examples,studies,dev]'
+	$(VENV)/bin/python -m pip install --progress-bar off $(TORCH) -e '.[fairseq,nmt,detectron2,examples,integrations,studies,dev]'
 	run_scripts/install_detectron2.sh $(VENV)/bin/python
 	touch $@
 
@@ -55,6 +58,13 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.training $(BENCH)
 	$(VENV)/bin/python -m benchmarks.share $(BENCH)
 	$(VENV)/bin/python -m benchmarks.report $(BENCH)
+
+# Peers that do not install here are left out. None may bring another torch.
+bench-gpu: $(VENV)/.installed
+	@nvidia-smi -L 2>/dev/null || { echo 'make bench-gpu needs an NVIDIA GPU, and nvidia-smi finds none'; exit 1; }
+	for peer in liger-kernel cut-cross-entropy quack-kernels; do $(VENV)/bin/python -m pip install --quiet $$peer $(TORCH) || echo "without $$peer"; done
+	$(VENV)/bin/python -m benchmarks.gpu
+	$(VENV)/bin/python -m pytest -m gpu
 
 studies: $(VENV)/.installed
 	$(VENV)/bin/python -m experiments.studies all --report $(STUDIES)
@@ -80,13 +90,19 @@ lint: $(VENV)/.installed
 	$(VENV)/bin/shellcheck -x run_scripts/*.sh
 
 test: lint
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -m 'not long'
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile -m 'not long and not trust'
 
 test-long: lint
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -m 'not trust'
 
 test-classic: $(CLASSIC)/.installed
-	$(CLASSIC)/bin/python -m pytest -m 'not long'
+	$(CLASSIC)/bin/python -m pytest -m 'not long and not trust'
+
+matrix: $(VENV)/.installed
+	$(VENV)/bin/nox $(if $(SESSION),-s $(SESSION))
+
+trust: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.trust
 
 # Both archives take their times from the last commit.
 dist: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)

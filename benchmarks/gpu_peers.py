@@ -1,4 +1,4 @@
-"""Peers on CUDA: what is installed of pip install liger-kernel cut-cross-entropy, and a copy as a measure."""
+"""What is compared on a GPU: installed peers (liger-kernel, cut-cross-entropy, quack-kernels) and a copy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from benchmarks import peers
+
+COPY = "device copy"
 
 
 class Copy(torch.autograd.Function):
@@ -25,32 +29,56 @@ class Copy(torch.autograd.Function):
         return ctx.saved_tensors[0].clone()
 
 
-def rows(pad: int) -> dict[str, Callable[[Tensor, Tensor, float], Tensor]]:
+def copy(logits: Tensor, *_: Any) -> Tensor:
+    """A copy in place of a loss."""
+    return Copy.apply(logits)
+
+
+def is_installed(module: str) -> bool:
+    """Whether ``module`` can be imported."""
+    return importlib.util.find_spec(module) is not None
+
+
+def rows(pad: int, epsilon: float) -> dict[str, Callable[..., Tensor]]:
     """Losses of logits, targets and label smoothing by name; ``pad`` is the target that does not count."""
-    found: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {"device copy": lambda z, *_: Copy.apply(z)}
-    if importlib.util.find_spec("liger_kernel"):
+    names = ("fairseq LS-CE", "torch cross_entropy", "EL", "EL in place")
+    found: dict[str, Callable[..., Tensor]] = {name: peers.ROWS[name] for name in names}
+    found["torch cross_entropy, compiled"] = torch.compile(peers.torch_ce, dynamic=False)
+    if is_installed("liger_kernel"):
         from liger_kernel.transformers.functional import liger_cross_entropy
 
         # It writes over the logits in forward, so it gets them as they come out of a layer.
         found["Liger cross-entropy"] = lambda z, target, epsilon: liger_cross_entropy(
             z, target, ignore_index=pad, label_smoothing=epsilon, reduction="sum"
         )
-    return found
+    if is_installed("quack") and not epsilon:  # it does not smooth
+        from quack.cross_entropy import cross_entropy
+
+        found["quack cross-entropy"] = lambda z, target, _: cross_entropy(
+            z, target, ignore_index=pad, reduction="sum"
+        )
+    return {**found, COPY: copy}
 
 
-def linear(pad: int) -> dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]]:
+def linear(pad: int) -> dict[str, Callable[..., Tensor]]:
     """Losses of hidden states, output matrix, targets and label smoothing by name."""
-    found: dict[str, Callable[[Tensor, Tensor, Tensor, float], Tensor]] = {}
-    if importlib.util.find_spec("liger_kernel"):
+    found: dict[str, Callable[..., Tensor]] = dict(peers.LINEAR)
+    if is_installed("liger_kernel"):
         from liger_kernel.transformers.functional import liger_fused_linear_cross_entropy
 
         found["Liger linear"] = lambda hidden, matrix, target, epsilon: liger_fused_linear_cross_entropy(
             hidden, matrix, target, ignore_index=pad, label_smoothing=epsilon, reduction="sum"
         )
-    if importlib.util.find_spec("cut_cross_entropy"):
+    if is_installed("cut_cross_entropy"):
         from cut_cross_entropy import linear_cross_entropy
 
         found["cut-cross-entropy, not smoothed"] = lambda hidden, matrix, target, _: linear_cross_entropy(
             hidden, matrix, target, ignore_index=pad, reduction="sum"
         )
     return found
+
+
+def focal() -> dict[str, Callable[..., Tensor]]:
+    """Losses of logits and class indices by name."""
+    names = ("detectron2 focal", "fvcore focal, not scripted", "torchvision focal", "halted focal")
+    return {**{name: peers.FOCAL[name] for name in names}, COPY: copy}

@@ -1,6 +1,6 @@
-"""Time and memory of the losses beside their peers, into losses.csv: python -m benchmarks.losses FOLDER.
+"""The losses' time and memory on a CPU beside peers, into losses.csv: python -m benchmarks.losses FOLDER.
 
-Cases that the file has already are not measured again; delete it to start anew.
+Cases already in the file are not measured again; delete it to start over.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import argparse
 import csv
 import functools
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,31 +25,34 @@ SMOOTHING = (0.0, 0.1)
 ANCHORS = (2, 182_403, 80)  # two images of 800 x 1216
 
 
-def cases(device: str) -> Iterator[tuple[str, str, int, int, dict[str, Any]]]:
-    """(kind, case, bytes of the logits and of the gradients, peers) of all that is measured on ``device``."""
-    dtypes = [torch.float32] + [torch.bfloat16] * (device == "cuda")
-    for dtype in dtypes:
-        name = str(dtype).split(".")[1]
-        for count, classes in SIZES:
-            size = count * classes * dtype.itemsize
-            for epsilon in SMOOTHING:
-                case = f"{count}x{classes} {name} smoothing {epsilon}"
-                arguments = (count, classes, epsilon, dtype, device)
-                yield "rows", case, size, size, prepared(peers.rows, peers.ROWS, *arguments)
-            for width in WIDTHS:
-                case = f"{count}x{classes} D {width} {name} smoothing 0.1"
-                arguments = (count, classes, width, 0.1, dtype, device)
-                gradients = (count + classes) * width * dtype.itemsize
-                yield "linear", case, size, gradients, prepared(peers.linear, peers.LINEAR, *arguments)
-        images, anchors, classes = ANCHORS
-        size = images * anchors * classes * dtype.itemsize
-        case = f"{images}x{anchors}x{classes} {name}"
-        yield "focal", case, size, size, prepared(peers.focal, peers.FOCAL, *ANCHORS, dtype, device)
+def cases() -> Iterator[tuple[str, str, int, int, dict[str, Any]]]:
+    """(kind, case, bytes of the logits and of the gradients, peers) of all that is measured, in float32."""
+    last = torch.float32, "cpu"
+    for count, classes in SIZES:
+        size = 4 * count * classes
+        for epsilon in SMOOTHING:
+            case = f"{count}x{classes} float32 smoothing {epsilon}"
+            yield "rows", case, size, size, bound(peers.rows, peers.ROWS, count, classes, epsilon, *last)
+        for width in WIDTHS:
+            case = f"{count}x{classes} D {width} float32 smoothing 0.1"
+            compared = bound(peers.linear, peers.LINEAR, count, classes, width, 0.1, *last)
+            yield "linear", case, size, 4 * (count + classes) * width, compared
+    images, anchors, classes = ANCHORS
+    size = 4 * images * anchors * classes
+    yield (
+        "focal",
+        f"{images}x{anchors}x{classes} float32",
+        size,
+        size,
+        bound(peers.focal, peers.FOCAL, *ANCHORS, *last),
+    )
 
 
-def prepared(function: Any, names: Any, *arguments: Any) -> dict[str, Any]:
-    """``function`` with its arguments, for each name of a peer."""
-    return {name: functools.partial(function, name, *arguments) for name in names}
+def bound(
+    function: Callable[..., Any], losses: dict[str, Callable[..., Any]], *arguments: Any
+) -> dict[str, Callable[[], Any]]:
+    """``function`` of each loss and the arguments."""
+    return {name: functools.partial(function, loss, *arguments) for name, loss in losses.items()}
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -81,11 +84,11 @@ def main() -> None:
     except ValueError as error:
         raise SystemExit(f"benchmarks.losses: {error}") from error
     done = {(line["kind"], line["case"]) for line in lines}
-    device, machine = "cuda" if torch.cuda.is_available() else "cpu", measure.machine()
-    for kind, case, size, gradients, compared in tqdm(list(cases(device)), unit="case"):
+    machine = measure.machine()
+    for kind, case, size, gradients, compared in tqdm(list(cases()), unit="case", disable=None):
         if (kind, case) in done:
             continue
-        measured = measure.compare(compared, options.repeats, device)
+        measured = measure.compare(compared, options.repeats)
         first = next(iter(measured.values()))
         for peer, figures in measured.items():
             lines.append(
@@ -107,7 +110,7 @@ def main() -> None:
         writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-        write_text(path, text.getvalue())  # after each case, so that a stop loses one at most
+        write_text(path, text.getvalue())  # after each case: an interruption loses one at most
 
 
 if __name__ == "__main__":

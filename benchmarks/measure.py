@@ -1,4 +1,4 @@
-"""Seconds and peak memory of one call, on CPU or CUDA."""
+"""Seconds and peak memory of one call on a CPU."""
 
 from __future__ import annotations
 
@@ -14,17 +14,14 @@ from typing import Any
 
 import torch
 
-RESULTS = Path("outputs/benchmarks")  # where the programs write unless told otherwise
+RESULTS = Path("outputs/benchmarks")  # default output of the programs
 
 
 def machine() -> str:
-    """What is measured on: GPU or CPU, Python, torch."""
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name()
-    else:
-        cpu = Path("/proc/cpuinfo")
-        models = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if "model name" in line]
-        name = f"{len(models)} cores of {models[0]}" if models else platform.machine()
+    """What is measured on: CPU, Python, torch."""
+    cpu = Path("/proc/cpuinfo")
+    models = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if "model name" in line]
+    name = f"{len(models)} cores of {models[0]}" if models else platform.machine()
     return f"{name}, Python {platform.python_version()}, torch {torch.__version__}"
 
 
@@ -34,21 +31,10 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def synchronize(device: str) -> None:
-    """Wait for the GPU, if that is the device."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def peak_memory(call: Callable[[], Any], device: str) -> float:
-    """Bytes that ``call`` needs at its peak beyond what is there before it (Linux, or CUDA)."""
+def peak_memory(call: Callable[[], Any]) -> float:
+    """Bytes that ``call`` needs at its peak beyond what is there before it (Linux)."""
     gc.collect()
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        call()
-        return torch.cuda.max_memory_allocated() - before
-    Path("/proc/self/clear_refs").write_text("5")  # the peak of the resident set starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak of the resident set
     before = resident("VmRSS")
     call()
     return max(resident("VmHWM") - before, 0)
@@ -56,20 +42,19 @@ def peak_memory(call: Callable[[], Any], device: str) -> float:
 
 def resident(field: str) -> int:
     """A field of this process' memory status, in bytes."""
-    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
+    match = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match is not None
+    return int(match[1]) * 1024
 
 
 def compare(
-    peers: Mapping[str, Callable[[], Callable[[], Any]]], repeats: int, device: str
+    peers: Mapping[str, Callable[[], Callable[[], Any]]], repeats: int
 ) -> dict[str, dict[str, float]]:
-    """Time and memory of every peer, taken in turns so that a slow moment of the machine meets them all.
+    """Time and memory of every peer, taken in turns so that a slow moment of the machine affects them all.
 
     Args:
         peers: by name, a function that makes fresh inputs and gives the call to measure.
         repeats: rounds; one more before them is not counted.
-        device: ``cpu`` or ``cuda``.
 
     Returns:
         By name ``seconds`` (the median), ``fastest``, ``slowest`` and ``memory`` in bytes.
@@ -80,15 +65,13 @@ def compare(
         for name, prepare in peers.items():
             torch.manual_seed(round_)
             call = prepare()
-            synchronize(device)
 
             def timed(call=call, name=name):
                 started = time.perf_counter()
                 call()
-                synchronize(device)
                 seconds[name].append(time.perf_counter() - started)
 
-            memory[name].append(peak_memory(timed, device))
+            memory[name].append(peak_memory(timed))
             del call, timed
     return {
         name: {

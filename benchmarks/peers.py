@@ -12,13 +12,13 @@ from fvcore.nn import sigmoid_focal_loss, sigmoid_focal_loss_jit
 from torch import Tensor
 from torchvision.ops import sigmoid_focal_loss as torchvision_focal_loss
 
-from benchmarks import gpu_peers
 from el_plugins.losses import encouraging_loss, linear_encouraging_loss, sigmoid_halted_focal_loss
 from el_plugins.losses.kernels import use
 
 PAD = 1
 SETTINGS: dict[str, Any] = {"ignore_index": PAD, "reduction": "sum", "smoothing": "fairseq", "log_end": 0.5}
 Call = Callable[[], Any]
+Loss = Callable[..., Tensor]
 
 
 def fairseq_ls(logits: Tensor, target: Tensor, epsilon: float) -> Tensor:
@@ -73,18 +73,16 @@ ROWS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {
     "EL in place": ours(inplace=True),
     "EL, plain chunks": by_path("chunks", ours()),
 }
-if torch.cuda.is_available():
-    ROWS.update(gpu_peers.rows(PAD))
 
 
-def rows(name: str, count: int, classes: int, epsilon: float, dtype: torch.dtype, device: str) -> Call:
-    """A pass of the row loss ``name`` over fresh logits, which are no leaf, as in a model."""
+def rows(loss: Loss, count: int, classes: int, epsilon: float, dtype: torch.dtype, device: str) -> Call:
+    """A pass of ``loss``, one of :data:`ROWS`, over fresh logits, which are no leaf, as in a model."""
     leaf = torch.zeros((), device=device, dtype=dtype, requires_grad=True)
     logits = torch.randn(count, classes, device=device, dtype=dtype).add_(leaf)
     target = torch.randint(PAD + 1, classes, (count,), device=device)
 
     def call() -> None:
-        torch.autograd.grad(ROWS[name](logits, target, epsilon), logits)
+        torch.autograd.grad(loss(logits, target, epsilon), logits)
 
     return call
 
@@ -110,20 +108,18 @@ def linear_ours(hidden: Tensor, matrix: Tensor, target: Tensor, epsilon: float) 
 LINEAR = {"matmul + LS-CE": linear_reference, "linear EL": linear_ours}
 if hasattr(torch.nn, "LinearCrossEntropyOptions"):  # torch >= 2.13
     LINEAR["torch linear_cross_entropy"] = linear_torch
-if torch.cuda.is_available():
-    LINEAR.update(gpu_peers.linear(PAD))
 
 
 def linear(
-    name: str, count: int, classes: int, width: int, epsilon: float, dtype: torch.dtype, device: str
+    loss: Loss, count: int, classes: int, width: int, epsilon: float, dtype: torch.dtype, device: str
 ) -> Call:
-    """A pass of the linear form ``name`` over fresh hidden states and output matrix."""
+    """A pass of ``loss``, one of :data:`LINEAR`, over fresh hidden states and output matrix."""
     hidden = torch.randn(count, width, device=device, dtype=dtype, requires_grad=True)
     matrix = (torch.randn(classes, width, device=device, dtype=dtype) / width**0.5).requires_grad_()
     target = torch.randint(PAD + 1, classes, (count,), device=device)
 
     def call() -> None:
-        torch.autograd.grad(LINEAR[name](hidden, matrix, target, epsilon), (hidden, matrix))
+        torch.autograd.grad(loss(hidden, matrix, target, epsilon), (hidden, matrix))
 
     return call
 
@@ -152,8 +148,8 @@ FOCAL = {
 }
 
 
-def focal(name: str, images: int, anchors: int, classes: int, dtype: torch.dtype, device: str) -> Call:
-    """A pass of the focal loss ``name`` over logits near RetinaNet's prior; few objects, few ignored."""
+def focal(loss: Loss, images: int, anchors: int, classes: int, dtype: torch.dtype, device: str) -> Call:
+    """A pass of ``loss``, one of :data:`FOCAL`, with logits near RetinaNet's prior, few objects."""
     x = (torch.randn(images, anchors, classes, device=device, dtype=dtype) - 4.6).requires_grad_()
     chance = torch.rand(images, anchors, device=device)
     labels = torch.full((images, anchors), classes, device=device)
@@ -161,6 +157,6 @@ def focal(name: str, images: int, anchors: int, classes: int, dtype: torch.dtype
     labels[chance < 0.001] = 3
 
     def call() -> None:
-        torch.autograd.grad(FOCAL[name](x, labels), x)
+        torch.autograd.grad(loss(x, labels), x)
 
     return call

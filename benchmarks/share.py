@@ -37,8 +37,8 @@ def load(criterion: str, data: str) -> tuple[Any, Any, list[Any]]:
     task = tasks.setup_task(settings)
     task.load_dataset("train")
     batches = task.get_batch_iterator(task.dataset("train"), max_tokens=settings.max_tokens, seed=1)
-    found = [batch for batch, _ in zip(batches.next_epoch_itr(shuffle=True), range(10))]
-    return task.build_model(settings), task.build_criterion(settings), found
+    first_batches = [batch for batch, _ in zip(batches.next_epoch_itr(shuffle=True), range(10))]
+    return task.build_model(settings), task.build_criterion(settings), first_batches
 
 
 def step(model: Any, criterion: Any, batches: list[Any]) -> Callable[[], None]:
@@ -80,12 +80,12 @@ def main() -> None:
         parts = load(criterion, demo.data.folder)
         peers[f"{name}, step"] = lambda parts=parts: step(*parts)
         peers[f"{name}, loss alone"] = lambda parts=parts: loss_alone(*parts)
-    found = compare(peers, options.repeats, "cpu")
+    measured = compare(peers, options.repeats)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["criterion", "ms a step", "ms of the loss", "share of the loss"])
     for name in CRITERIA:
-        whole, loss = (found[f"{name}, {part}"]["seconds"] / 10 for part in ("step", "loss alone"))
+        whole, loss = (measured[f"{name}, {part}"]["seconds"] / 10 for part in ("step", "loss alone"))
         writer.writerow([name, f"{1000 * whole:.0f}", f"{1000 * loss:.1f}", f"{loss / whole:.3f}"])
     write_text(options.folder / "share.csv", text.getvalue())
     print(text.getvalue())

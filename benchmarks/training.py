@@ -36,7 +36,7 @@ SYSTEMS = {
 }
 DEMO = Path(__file__).parents[1] / "examples" / "demo.yaml"
 VOCABULARY = 32_000
-WARMED_UP = 8  # updates after which speed counts: allocators, and code that is compiled, are ready
+WARMED_UP = 8  # updates before speed counts: allocators warm up, and code is compiled
 
 
 def enlarge(data: Path, folder: Path) -> Path:
@@ -109,21 +109,21 @@ def main() -> None:
         }
         runs = [(corpus, system) for corpus in corpora for _ in range(options.repeats) for system in SYSTEMS]
         measured: dict[tuple[str, str], list[dict[str, float]]] = {run: [] for run in runs}
-        for corpus, system in tqdm(runs, unit="training"):
+        for corpus, system in tqdm(runs, unit="training", disable=None):
             measured[corpus, system].append(train(system, corpora[corpus], options.updates, options.cpu))
     text = io.StringIO()
     lines: list[dict[str, Any]] = []
-    for (corpus, system), found in measured.items():
-        words = statistics.median(figures["words"] for figures in found)
-        memory = statistics.median(figures["memory"] for figures in found)
+    for (corpus, system), trainings in measured.items():
+        words = statistics.median(figures["words"] for figures in trainings)
+        memory = statistics.median(figures["memory"] for figures in trainings)
         base = measured[corpus, next(iter(SYSTEMS))]
         lines.append(
             {
                 "vocabulary": corpus,
                 "system": system,
                 "words/s": round(words),
-                "slowest": round(min(figures["words"] for figures in found)),
-                "fastest": round(max(figures["words"] for figures in found)),
+                "slowest": round(min(figures["words"] for figures in trainings)),
+                "fastest": round(max(figures["words"] for figures in trainings)),
                 "speed ratio": round(words / statistics.median(figures["words"] for figures in base), 3),
                 "peak MiB": round(memory / 2**20),
                 "memory ratio": round(memory / statistics.median(figures["memory"] for figures in base), 3),

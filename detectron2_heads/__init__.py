@@ -26,4 +26,4 @@ __all__ = [
 
 
 def setup_environment() -> None:
-    """Called by detectron2 for ``DETECTRON2_ENV_MODULE``; importing the package was all there is to do."""
+    """Called by detectron2 for ``DETECTRON2_ENV_MODULE``; importing the package has done it all."""

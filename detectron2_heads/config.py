@@ -16,9 +16,9 @@ def add_halted_focal_config(cfg: CfgNode) -> None:
     """Add the keys of :class:`HaltedFocalRetinaNet` to ``cfg``, with their defaults.
 
     ``MODEL.RETINANET.HALT`` (``foreground``, ``both`` or ``authors``) and
-    ``MODEL.RETINANET.HALT_THRESHOLD`` (phi in (0, 1]; 1 is plain focal loss) mean what they mean in
+    ``MODEL.RETINANET.HALT_THRESHOLD`` (phi in (0, 1]; 1 is plain focal loss) are arguments of
     :func:`el_plugins.losses.sigmoid_halted_focal_loss`; alpha and gamma are RetinaNet's own
-    ``FOCAL_LOSS_ALPHA`` and ``FOCAL_LOSS_GAMMA``. A config without these keys means the defaults.
+    ``FOCAL_LOSS_ALPHA`` and ``FOCAL_LOSS_GAMMA``. A config without these keys gets the defaults.
     """
     cfg.MODEL.RETINANET.HALT = HALT
     cfg.MODEL.RETINANET.HALT_THRESHOLD = HALT_THRESHOLD
@@ -27,8 +27,8 @@ def add_halted_focal_config(cfg: CfgNode) -> None:
 def add_encouraging_config(cfg: CfgNode) -> None:
     """Add the keys of :class:`EncouragingROIHeads` to ``cfg``, with their defaults.
 
-    ``MODEL.ROI_BOX_HEAD.LOG_END`` (in [0, 1]) and ``MODEL.ROI_BOX_HEAD.BONUS_EPS`` (in [0, 0.5)) mean what
-    they mean in :func:`el_plugins.losses.encouraging_loss`. A config without these keys means the defaults.
+    ``MODEL.ROI_BOX_HEAD.LOG_END`` (in [0, 1]) and ``MODEL.ROI_BOX_HEAD.BONUS_EPS`` (in [0, 0.5)) are
+    arguments of :func:`el_plugins.losses.encouraging_loss`. A config without these keys gets the defaults.
     """
     cfg.MODEL.ROI_BOX_HEAD.LOG_END = LOG_END
     cfg.MODEL.ROI_BOX_HEAD.BONUS_EPS = BONUS_EPS
@@ -55,7 +55,7 @@ def merge_options(cfg: CfgNode, options: Sequence[str]) -> None:
 
 
 def _default(cfg: CfgNode, key: str) -> object:
-    """The value of a dotted key; None where the config has none, which merging complains about."""
+    """The value of a dotted key; None if the config lacks it: merging then raises."""
     node: object = cfg
     for name in key.split("."):
         node = node.get(name) if isinstance(node, CfgNode) else None

@@ -39,13 +39,13 @@ class EncouragingFastRCNNOutputLayers(FastRCNNOutputLayers):
 
     @classmethod
     def from_config(cls, cfg, input_shape):
-        """The stock predictor's arguments and ours; a stock config without our keys means the defaults."""
+        """The stock predictor's arguments and ours; a stock config without our keys gets the defaults."""
         head = cfg.MODEL.ROI_BOX_HEAD
         ours = {"log_end": head.get("LOG_END", LOG_END), "bonus_eps": head.get("BONUS_EPS", BONUS_EPS)}
         return {**super().from_config(cfg, input_shape), **ours}
 
     def losses(self, predictions, proposals):
-        """The stock predictor's losses with ``loss_cls`` replaced; its statistics are logged as ever."""
+        """The stock predictor's losses with ``loss_cls`` replaced; its statistics are logged as usual."""
         losses = super().losses(predictions, proposals)
         scores, _ = predictions
         if len(scores):

@@ -21,7 +21,7 @@ class HaltedFocalFCOS(HaltedFocal, FCOS):
         """As FCOS': ``loss_fcos_cls``, ``loss_fcos_loc`` and ``loss_fcos_ctr``."""
         gt_labels = torch.stack(gt_labels)
         foreground, normalizer = self.foreground(gt_labels, initial=300)
-        loss_cls = self.classification_loss(pred_logits, gt_labels)
+        loss_cls = self.classification_loss(pred_logits, gt_labels, normalizer)
         loss_box_reg = _dense_box_regression_loss(
             anchors,
             self.box2box_transform,
@@ -36,7 +36,7 @@ class HaltedFocalFCOS(HaltedFocal, FCOS):
             centerness[foreground], targets[foreground], reduction="sum"
         )
         return {
-            "loss_fcos_cls": loss_cls / normalizer,
+            "loss_fcos_cls": loss_cls,
             "loss_fcos_loc": loss_box_reg / normalizer,
             "loss_fcos_ctr": loss_centerness / normalizer,
         }

@@ -9,7 +9,8 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from detectron2_heads.config import HALT, HALT_THRESHOLD
-from el_plugins.losses.halted_focal import HALTS, sigmoid_halted_focal_loss
+from el_plugins.losses.halted_focal import HALTS, focal_loss
+from el_plugins.losses.kernels.focal import FocalSettings
 from el_plugins.losses.validation import check_choice, check_number
 
 # Config keys that users type, by the constructor's argument.
@@ -59,12 +60,13 @@ class HaltedFocal:
         get_event_storage().put_scalar("num_pos_anchors", count / len(labels))
         return mask, self._ema_update("loss_normalizer", max(count, 1), initial)  # type: ignore[attr-defined]
 
-    def classification_loss(self, logits: Sequence[Tensor], labels: Tensor) -> Tensor:
+    def classification_loss(self, logits: Sequence[Tensor], labels: Tensor, divisor: float = 1) -> Tensor:
         """Halted focal loss summed over images, anchors and classes, without a copy of all logits.
 
         Args:
             logits: of each feature level (N, R_level, K), floating.
             labels: (N, sum of R_level) integers: a class below K, K for background, negative for ignored.
+            divisor: of the sum; the running number of objects.
 
         Returns:
             float32 scalar, also under autocast (float64 for float64 logits).
@@ -73,16 +75,9 @@ class HaltedFocal:
             ValueError: a label above K (checked on CPU only).
         """
         levels = labels.split([level.size(1) for level in logits], dim=1)
+        settings = FocalSettings(self.focal_loss_alpha, self.focal_loss_gamma, self.halt, self.halt_threshold)
         losses = [
-            sigmoid_halted_focal_loss(
-                level,
-                level_labels,
-                self.focal_loss_alpha,
-                self.focal_loss_gamma,
-                "sum",
-                halt=self.halt,
-                halt_threshold=self.halt_threshold,
-            )
+            focal_loss(level, level_labels, settings, "sum", divisor)
             for level, level_labels in zip(logits, levels)
         ]
         return torch.stack(losses).sum()

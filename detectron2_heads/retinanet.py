@@ -35,7 +35,7 @@ class HaltedFocalRetinaNet(HaltedFocal, RetinaNet):
         """As RetinaNet's: ``loss_cls`` and ``loss_box_reg``, divided by the running number of objects."""
         gt_labels = torch.stack(gt_labels)
         foreground, normalizer = self.foreground(gt_labels, initial=100)
-        loss_cls = self.classification_loss(pred_logits, gt_labels)
+        loss_cls = self.classification_loss(pred_logits, gt_labels, normalizer)
         loss_box_reg = _dense_box_regression_loss(
             anchors,
             self.box2box_transform,
@@ -45,4 +45,4 @@ class HaltedFocalRetinaNet(HaltedFocal, RetinaNet):
             box_reg_loss_type=self.box_reg_loss_type,
             smooth_l1_beta=self.smooth_l1_beta,
         )
-        return {"loss_cls": loss_cls / normalizer, "loss_box_reg": loss_box_reg / normalizer}
+        return {"loss_cls": loss_cls, "loss_box_reg": loss_box_reg / normalizer}

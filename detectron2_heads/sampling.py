@@ -71,7 +71,7 @@ def _transposed(stream: Iterable[int], rows: int, columns: int) -> Iterator[int]
 
 
 class TrainingOrder:
-    """Makes the sampler of a detectron2 training loader resumable, and goes through checkpoints with it.
+    """Makes the sampler of a detectron2 training loader resumable; checkpoints hold its state.
 
     Args:
         loader: what ``build_detection_train_loader`` made.
@@ -95,10 +95,10 @@ class TrainingOrder:
         return {"seed": self.sampler.sampler._seed, "batch": self.batch}  # type: ignore[attr-defined]
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Shuffle as the run did that saved ``state``."""
+        """Shuffle as in the run that saved ``state``."""
         self.sampler.sampler._seed = state["seed"]  # type: ignore[attr-defined]
         self.saved_batch = state["batch"]
 
     def skip(self, iterations: int) -> None:
-        """Go on after ``iterations`` of the run that was loaded; before the loader is first iterated."""
+        """Continue after ``iterations`` of the loaded run; before the loader is first iterated."""
         self.sampler.skipped = iterations * self.saved_batch // self.batch

@@ -1,4 +1,4 @@
-"""Train and evaluate any detectron2 model, those of this package among them, on COCO-style data.
+"""Train and evaluate any detectron2 model, including those of this package, on COCO-style data.
 
 detectron2's DefaultTrainer with COCO evaluation. KEY VALUE pairs at the end override the config. The
 results go to OUTPUT_DIR/results.json, or the iteration at which the training diverged.
@@ -52,13 +52,13 @@ class LossNormalizer:
         return {} if value is None else {"value": value}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from a saved value."""
+        """Restore a saved value."""
         if "value" in state:
             self.model.loss_normalizer = state["value"]
 
 
 class Trainer(DefaultTrainer):
-    """DefaultTrainer with COCO evaluation, whose resumed runs go on with normalizer and images."""
+    """DefaultTrainer with COCO evaluation, whose resumed runs restore normalizer and images."""
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__(cfg)
@@ -67,7 +67,7 @@ class Trainer(DefaultTrainer):
         self.checkpointer.add_checkpointable("training_order", self.order)
 
     def resume_or_load(self, resume: bool = True) -> None:
-        """DefaultTrainer's, and the sampler goes on where it was."""
+        """As DefaultTrainer's; the sampler also resumes."""
         super().resume_or_load(resume=resume)
         self.order.skip(self.start_iter)
 
@@ -171,7 +171,7 @@ def argument_parser() -> argparse.ArgumentParser:
 
 
 def check_processes(options: argparse.Namespace) -> None:
-    """Raise SystemExit for numbers of GPUs and machines that cannot be."""
+    """Raise SystemExit for impossible numbers of GPUs or machines."""
     gpus = torch.cuda.device_count()
     if options.num_gpus > max(gpus, 1):
         raise SystemExit(f"train_net: --num-gpus must be at most the {gpus} found, got {options.num_gpus}")

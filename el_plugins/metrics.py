@@ -60,7 +60,7 @@ def margin(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def ood_scores(logits: Tensor) -> dict[str, Tensor]:
-    """Three scores of how foreign an example looks, the higher the more (section 4.4, Figure 11).
+    """Three out-of-distribution scores, higher for more foreign examples (section 4.4, Figure 11).
 
     ``minimum_energy`` is the paper's, min over y of E(y|x) = -max z; ``free_energy`` is -logsumexp z;
     ``maximum_probability`` is minus the probability of the predicted class.
@@ -135,7 +135,7 @@ def shot_accuracy(predicted: Tensor, target: Tensor, counts: Tensor) -> dict[str
         counts: (C,) training samples of each class.
 
     Returns:
-        By name; None for a kind of which there is no test sample.
+        By name; None for a kind without test samples.
     """
     right = (predicted == target).double()
     kind = shots(counts)[target]

@@ -46,9 +46,9 @@ class PluginPath(list):
     """
 
     def __contains__(self, path: object) -> bool:
-        found = isinstance(path, str) and any(
+        is_ours = isinstance(path, str) and any(
             os.path.exists(path) and os.path.samefile(path, entry) for entry in self
         )
-        if found:
+        if is_ours:
             register()
-        return found
+        return is_ours

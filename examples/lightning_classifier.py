@@ -50,7 +50,7 @@ class Classifier(lightning.LightningModule):
         )
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam, as ever."""
+        """Adam."""
         return torch.optim.Adam(self.parameters(), lr=3e-3)
 
 

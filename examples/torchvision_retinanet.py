@@ -22,7 +22,7 @@ SIZE = 128
 
 
 class HaltedFocalHead(RetinaNetClassificationHead):
-    """torchvision's classification head, well-classified objects no longer down-weighted."""
+    """torchvision's classification head that no longer down-weights well-classified objects."""
 
     halt_threshold = 0.5  # 1 is torchvision's focal loss
 
@@ -73,7 +73,7 @@ def scene(pixels: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
 
 
 def main() -> None:
-    """Train on a batch of two scenes again and again, and print its losses."""
+    """Train repeatedly on a batch of two scenes and print its losses."""
     torch.manual_seed(0)
     digits = load_digits()
     pixels, labels = torch.tensor(digits.images).float() / 16, torch.tensor(digits.target)

@@ -1,4 +1,4 @@
-"""The paper's figures, from anyone's logits: each function draws on matplotlib axes."""
+"""The paper's figures, from any logits: each function draws on matplotlib axes."""
 
 from __future__ import annotations
 

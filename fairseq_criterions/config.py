@@ -31,7 +31,7 @@ class EncouragingLabelSmoothedCrossEntropyCriterionConfig(LabelSmoothedCrossEntr
     log_end: float = field(
         default=0.5,
         metadata={
-            "help": "probability in [0, 1] above which the log bonus goes on as a straight line: 1 is the "
+            "help": "probability in [0, 1] above which the log bonus continues as a straight line: 1 is the "
             "normal bonus (then try a lower learning rate), 0.5 is safe, 0.75 suits tasks of high "
             "accuracy. The loss may be negative: select checkpoints by nll_loss or BLEU, not by loss"
         },

@@ -5,12 +5,13 @@
 #
 # Downloads what is missing, then calls el-detection-benchmark with examples/coco_retinanet.yaml. KEY VALUE pairs go
 # to every training's config (MODEL.RETINANET.HALT authors, SOLVER.AMP.ENABLED True). Batch, learning rate and
-# iterations are scaled from the authors' 4 GPUs to those in use. Start it again to go on where it was stopped.
+# iterations are scaled from the authors' 4 GPUs to those in use. Start it again to resume.
 #
 #   OUTPUT=outputs/coco             where trainings and the table go; shared by all machines
 #   SEEDS="1 2 3"  SYSTEMS="focal halted_focal"    add _batch32 to a system for the reading of Table 6
 #   DETECTRON2_DATASETS=datasets    looked in for coco/{train2017,val2017,annotations} and R-50.pkl; what is missing
 #                                   is downloaded there (20 GB). COCO_URL and WEIGHTS_URL name mirrors
+#   TRUST_CHECKSUM                  SHA-256 of downloads to take although they differ from those on record, or none is
 #   NUM_GPUS                        GPUs of each machine (default: all)
 #   NNODES NODE_RANK MASTER_ADDR MASTER_PORT       several machines, all started alike; or SLURM's variables
 #   WAIT_MINUTES=120                for the other machines; the first downloads, the others wait
@@ -31,12 +32,12 @@ export DETECTRON2_DATASETS
 coco=$DETECTRON2_DATASETS/coco
 official=http://images.cocodataset.org
 
-# unpack FOLDER ARCHIVE BYTES: coco/FOLDER from the archive, moved into place when it is whole.
+# unpack FOLDER ARCHIVE BYTES SHA256: coco/FOLDER from the archive, moved into place when it is whole.
 unpack() {
     local zip=$coco/${2##*/}
     [[ -d $coco/$1 ]] && return
     run mkdir -p "$coco"
-    fetch "${COCO_URL:-$official}/$2" "$zip" "$([[ -n ${COCO_URL:-} ]] || echo "$3")"
+    fetch "${COCO_URL:-$official}/$2" "$zip" "$([[ -n ${COCO_URL:-} ]] || echo "$3")" "$4"
     echo "unpacking $zip (minutes for the images)"
     run rm -rf "$coco/unpacking"
     run "$python" -m zipfile -e "$zip" "$coco/unpacking" || die "$zip is damaged: delete it and start again"
@@ -45,9 +46,10 @@ unpack() {
 }
 find_machines
 if ((rank == 0)); then
-    unpack annotations annotations/annotations_trainval2017.zip 252907541
-    unpack val2017 zips/val2017.zip 815585330
-    unpack train2017 zips/train2017.zip 19336861798
+    unpack annotations annotations/annotations_trainval2017.zip 252907541 \
+        113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268
+    unpack val2017 zips/val2017.zip 815585330 4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05
+    unpack train2017 zips/train2017.zip 19336861798 69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929
     fetch "${WEIGHTS_URL:-https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/MSRA}/R-50.pkl" \
         "$DETECTRON2_DATASETS/R-50.pkl"
 fi

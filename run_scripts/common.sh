@@ -6,9 +6,10 @@ run() {
     if [[ -n ${DRY_RUN:-} ]]; then printf '%q ' "$@"; echo; else "$@"; fi
 }
 
-# fetch URL FILE [BYTES]: resumes, and takes the file for whole only if it has the size it should have.
+# fetch URL FILE [BYTES [SHA256]]: resumes, and takes the file only if it has the size and the checksum it should have,
+# or one of those in TRUST_CHECKSUM.
 fetch() {
-    local url=$1 file=$2 bytes=${3:-}
+    local url=$1 file=$2 bytes=${3:-} pinned=${4:-}
     [[ -e $file ]] && return
     local code command=(curl --fail --location --retry 5 --continue-at - --output "$file.part" --write-out '%{http_code}' "$url")
     if [[ -n ${DRY_RUN:-} ]]; then
@@ -17,10 +18,17 @@ fetch() {
     fi
     # 416: there is nothing after what is here, so it was whole when it stopped.
     code=$("${command[@]}") || [[ $code == 416 ]] || die "cannot download $url; put the file at $file yourself"
-    local found
+    local found digest
     found=$(stat --format %s "$file.part")
     if [[ -n $bytes && $found != "$bytes" ]]; then
         die "$file.part has $found bytes, expected $bytes: delete it and start again"
+    fi
+    digest=$(sha256sum "$file.part" | cut -d ' ' -f 1)
+    if [[ " $pinned ${TRUST_CHECKSUM:-} " != *" $digest "* ]]; then
+        local expected="and none is on record"
+        [[ -z $pinned ]] || expected="expected $pinned"
+        die "$file.part has SHA-256 $digest, $expected: delete it, or compare it with a source that you trust and" \
+            "start again with TRUST_CHECKSUM=$digest"
     fi
     mv "$file.part" "$file"
 }

@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2154  # the recipe that sources this sets recipe, pair and release
 # What the two IWSLT recipes share: the archive to the corpus, and el-nmt-benchmark on it.
 die() { echo "$recipe: $*" >&2; exit 1; }
-output=outputs/$recipe archive="" choice=()
+output=outputs/$recipe archive="" choice=() trust=()
 while (($#)); do
     case $1 in
         --help) sed -n '2,/^[^#]/{/^#/s/^# \?//p}' "$0"; exit ;;
@@ -10,7 +10,8 @@ while (($#)); do
         --seeds) read -ra words <<< "${2:?--seeds needs a value}"; choice+=(--seeds "${words[@]}") ;;
         --output) output=${2:?--output needs a value} ;;
         --archive) archive=${2:?--archive needs a value}; [[ -e $archive ]] || die "--archive $archive does not exist" ;;
-        *) die "unknown argument $1; allowed are --loss, --seeds, --output, --archive, and -- before fairseq's own" ;;
+        --trust-checksum) trust=(--trust-checksum "${2:?--trust-checksum needs a value}") ;;
+        *) die "unknown argument $1; allowed are --loss, --seeds, --output, --archive, --trust-checksum, and -- before fairseq's own" ;;
     esac
     shift 2
 done
@@ -37,7 +38,7 @@ if [[ -z ${DRY_RUN:-} ]]; then
     flock --nonblock 9 || die "another start of a recipe still works in $output"
     if [[ $rank == 0 && ! -d $output/data ]]; then
         "${benchmark[@]}" --dry-run -- "${train[@]}" "$@" > /dev/null # refuses wrong settings before the download
-        "$python" -m el_plugins.nmt.iwslt "$pair" "${archive:-$output/$release}" "$output/data" ${ARCHIVE_URL:+--url "$ARCHIVE_URL"}
+        "$python" -m el_plugins.nmt.iwslt "$pair" "${archive:-$output/$release}" "$output/data" ${ARCHIVE_URL:+--url "$ARCHIVE_URL"} "${trust[@]}"
     fi
 fi
 exec "${benchmark[@]}" -- "${train[@]}" "$@"

@@ -2,7 +2,8 @@
 # French-English of IWSLT 2017 with cross-entropy and encouraging loss, as in Table 8 of the paper:
 #
 #   run_scripts/iwslt17_fr_en.sh [--loss "ce ce_ls el el_ls"] [--seeds "1 2 3 4 5"] [--output outputs/iwslt17_fr_en]
-#                                [--archive fr-en.zip] [-- ARGUMENTS OF fairseq-train ...]
+#                                [--archive fr-en.zip] [--trust-checksum SHA256]
+#                                [-- ARGUMENTS OF fairseq-train ...]
 #
 # Prepares the corpus and runs `el-nmt-benchmark examples/iwslt17_fr_en.yaml`, each run on all GPUs. Stop it at any moment
 # and start it again: it resumes. Arguments after -- go to every fairseq-train and override the recipe's.
@@ -13,7 +14,8 @@
 #   NUM_GPUS                         GPUs of each machine (default: all); PROCESSES without a GPU (default: 1)
 #   NNODES NODE_RANK MASTER_ADDR MASTER_PORT     several machines, all started alike; or SLURM's variables. --output
 #                                    must be on storage that all of them see
-#   ARCHIVE_URL                      another place to download the archive from
+#   ARCHIVE_URL                      another place to download the archive from. What comes is taken if its SHA-256 is on
+#                                    record, or given with --trust-checksum
 #   PYTHON=python   DRY_RUN=1 prints the commands instead of running them
 set -euo pipefail
 # shellcheck disable=SC2034

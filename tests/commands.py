@@ -4,10 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-PLUGIN = REPOSITORY / "el_plugins"
+PLUGIN = Path(str(find_spec("el_plugins").origin)).parent  # in the checkout, or installed
 TINY_MODEL = (
     "--arch transformer_iwslt_de_en --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 16 "
     "--decoder-embed-dim 16 --encoder-ffn-embed-dim 16 --decoder-ffn-embed-dim 16 "
@@ -27,9 +28,9 @@ ONE_BY_ONE = ["--batch-size", "1", "--required-batch-size-multiple", "1"]
 def run(*command, cwd=None, check=True, text=None, env=None):
     """Run a console command of this Python's environment; its output, then its errors."""
     words = list(map(str, command))
-    found = shutil.which(words[0], path=str(Path(sys.executable).parent)) or words[0]
+    program = shutil.which(words[0], path=str(Path(sys.executable).parent)) or words[0]
     done = subprocess.run(
-        [found, *words[1:]],
+        [program, *words[1:]],
         cwd=cwd,
         input=text,
         env={**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", **(env or {})},
@@ -44,12 +45,18 @@ def run(*command, cwd=None, check=True, text=None, env=None):
 
 def processes(marker):
     """Numbers of the other processes that were started with ``marker`` in their environment."""
-    found = []
+    ids = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
             try:
                 if marker.encode() in (process / "environ").read_bytes():
-                    found.append(int(process.name))
+                    ids.append(int(process.name))
             except OSError:  # it has ended
                 continue
-    return found
+    return ids
+
+
+def run_with_little_disk(kilobytes, *command, **options):
+    """:func:`run` a command that cannot write more than this to a file: output, errors and status."""
+    script = f'ulimit -f {kilobytes}; "$@"; echo "status $?"'
+    return run("bash", "-c", script, "-", *command, check=False, **options)

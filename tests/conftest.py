@@ -1,10 +1,18 @@
-"""What end-to-end tests share: a tiny corpus and models trained once a session."""
+"""What tests share: a tiny corpus and models trained once a session, and the mark of what needs a GPU."""
 
 import random
 
 import pytest
+import torch
 
 from tests.commands import PLUGIN, TINY_MODEL, TRAINING, run
+from tests.disks import mounted
+
+
+def pytest_runtest_setup(item):
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
 
 
 @pytest.fixture(scope="session")
@@ -39,5 +47,12 @@ def trained(train):
     """A model trained for 12 updates with ``--eval-bleu``, checkpoints at every third too."""
     bleu = ["--eval-bleu", "--eval-bleu-args", '{"beam": 1, "max_len_b": 10}', "--eval-bleu-detok", "space"]
     best = ["--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"]
-    kept = ["--keep-best-checkpoints", "2", "--save-interval-updates", "3"]
-    return train("--max-update", "12", *bleu, *best, *kept)
+    checkpoints = ["--keep-best-checkpoints", "2", "--save-interval-updates", "3"]
+    return train("--max-update", "12", *bleu, *best, *checkpoints)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small disk in memory."""
+    with mounted(tmp_path / "disk") as disk:
+        yield disk

@@ -29,13 +29,13 @@ class Block(NamedTuple):
 
 def blocks(language):
     """All blocks of ``language`` but those that say that they are not run."""
-    found = []
+    blocks = []
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for match in FENCE.finditer(text):
             line = text[: match.start("language")].count("\n") + 1
-            found.append(Block(page.name, line, match["note"] or "", match["language"], match["text"]))
-    return [block for block in found if block.language == language and not block.note.startswith("not run")]
+            blocks.append(Block(page.name, line, match["note"] or "", match["language"], match["text"]))
+    return [block for block in blocks if block.language == language and not block.note.startswith("not run")]
 
 
 def commands():

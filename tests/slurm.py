@@ -54,9 +54,9 @@ def install():
 
 
 def free_port():
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
 
 
 def control(*words):
@@ -115,10 +115,10 @@ def wait_for_node(host, state, folder, seconds=60):
     """Wait until ``sinfo`` says that the node is in ``state``."""
     deadline = time.monotonic() + seconds
     while True:
-        found = subprocess.run(["sinfo", "-h", "-o", "%t"], capture_output=True, text=True, check=False)
-        if found.stdout.strip() == state:
+        sinfo = subprocess.run(["sinfo", "-h", "-o", "%t"], capture_output=True, text=True, check=False)
+        if sinfo.stdout.strip() == state:
             return
         if time.monotonic() > deadline:
             logs = "".join(path.read_text()[-1500:] for path in folder.glob("*.out"))
-            raise RuntimeError(f"the node {host} is {found.stdout!r}, {found.stderr!r}, not {state}: {logs}")
+            raise RuntimeError(f"the node {host} is {sinfo.stdout!r}, {sinfo.stderr!r}, not {state}: {logs}")
         time.sleep(0.5)

@@ -61,6 +61,7 @@ def test_adapters_import_losses_and_no_tools():
     heads = [name for name in FILES if within(name, "detectron2_heads") and not name.endswith(".train_net")]
     targets = set().union(*(GRAPH[name] for name in heads))
     assert {target for target in targets if not within(target, "detectron2_heads")} <= losses()
+    assert arrows("el_plugins.integrations") <= losses()
 
 
 def losses() -> set[str]:
@@ -69,3 +70,14 @@ def losses() -> set[str]:
 
 def test_what_is_in_the_wheel_does_not_import_experiments():
     assert not arrows("el_plugins", "fairseq_criterions", "detectron2_heads")
+
+
+def test_no_progress_bar_in_a_log():
+    for package in (*PACKAGES, "benchmarks"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "tqdm":
+                    options = {word.arg for word in node.keywords}
+                    assert "disable" in options, (
+                        f"{path}:{node.lineno}: disable=None, so that logs have no bar"
+                    )

@@ -25,12 +25,14 @@ def test_ood_metrics_against_scikit_learn():
     metrics = pytest.importorskip("sklearn.metrics")
     torch.manual_seed(0)
     inside, outside = torch.randn(301).round(decimals=1), (torch.randn(97) + 1).round(decimals=1)
-    found = ood_metrics(inside, outside)
+    measures = ood_metrics(inside, outside)
     labels = torch.cat([torch.zeros(301), torch.ones(97)])
-    assert found["auroc"] == pytest.approx(100 * metrics.roc_auc_score(labels, torch.cat([inside, outside])))
+    assert measures["auroc"] == pytest.approx(
+        100 * metrics.roc_auc_score(labels, torch.cat([inside, outside]))
+    )
     # Inside is what is to be found: the share of it found reaches 95 % at the smallest such threshold.
     false, true, _ = metrics.roc_curve(1 - labels, -torch.cat([inside, outside]), drop_intermediate=False)
-    assert found["fpr95"] == pytest.approx(100 * false[(true >= 0.95).argmax()])
+    assert measures["fpr95"] == pytest.approx(100 * false[(true >= 0.95).argmax()])
 
 
 def test_ood_metrics_by_hand():

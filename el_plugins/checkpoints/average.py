@@ -17,6 +17,7 @@ from torch import Tensor
 from el_plugins.checkpoints.choose import best_checkpoints, last_checkpoints
 from el_plugins.checkpoints.safe_loading import load_checkpoint
 from el_plugins.utils.files import atomic_file
+from el_plugins.utils.program import program
 
 try:
     from tqdm import tqdm
@@ -30,36 +31,38 @@ except ImportError:  # no progress bar without tqdm
 TRAINING_STATE = ("optimizer", "scheduler", "last_optimizer_state")
 
 
-def average_checkpoints(paths: Sequence[str | Path]) -> dict[str, Any]:
+def average_checkpoints(paths: Sequence[str | Path], *, unsafe: bool = False) -> dict[str, Any]:
     """The checkpoint whose weights are the mean of those in ``paths``.
 
-    Floating weights are summed in float64 and returned in their stored dtype; tensors that share memory
-    in the last file share it in the result. Integer and boolean buffers (counters, positions) are the
-    last file's. Everything else is the last file's too, without the optimizer's state.
+    Floating weights are summed in float64 (complex ones in complex128) and returned in their stored dtype;
+    tensors that share memory in the last file share it in the result. Integer and boolean buffers
+    (counters, positions) are the last file's. Everything else is the last file's too, without the
+    optimizer's state.
 
     Args:
         paths: one or more files, oldest first; one is in memory at a time beside the running sum.
+        unsafe: see :func:`load_checkpoint`.
 
     Raises:
         FileNotFoundError: a file does not exist.
-        ValueError: no file is given, or one is unreadable or has other keys or shapes than the first;
-            the message names it.
+        ValueError: no file is given, or one is unreadable, has other keys or shapes than the first, or
+            sparse or quantised weights; the message names it.
     """
     if not paths:
         raise ValueError("no checkpoints to average")
     sums: dict[str, Tensor] = {}
     for path in tqdm(paths, desc="averaging", unit="checkpoint", disable=None):
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_checkpoint(path, unsafe=unsafe)
         weights = weights_of(checkpoint, path)
         if not sums:
-            sums = {name: torch.zeros_like(value, dtype=torch.float64) for name, value in weights.items()}
+            sums = {name: torch.zeros_like(value, dtype=wide(value)) for name, value in weights.items()}
         check_same_layout(sums, weights, path, paths[0])
         for name, value in weights.items():
-            if value.is_floating_point():
-                sums[name] += value
+            if is_averaged(value):
+                sums[name] += value.to(wide(value))
     averaged: dict[tuple[object, ...], Tensor] = {}
     for name, value in weights.items():
-        if value.is_floating_point():
+        if is_averaged(value):
             view = (value.untyped_storage().data_ptr(), value.storage_offset(), value.shape, value.stride())
             key = view if value.numel() else (name,)
             weights[name] = averaged.setdefault(key, (sums[name] / len(paths)).to(value.dtype))
@@ -71,7 +74,21 @@ def weights_of(checkpoint: Any, path: str | Path) -> dict[str, Tensor]:
     weights = checkpoint.get("model", checkpoint) if isinstance(checkpoint, Mapping) else None
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ValueError(f"{path} holds no state dict: expected tensors by name, at the top or under 'model'")
+    for name, value in weights.items():
+        if value.layout != torch.strided or value.is_quantized or value.is_meta:
+            kind = "quantised" if value.is_quantized else "meta" if value.is_meta else str(value.layout)
+            raise ValueError(f"{path}: {name} is a {kind} tensor, but only dense weights can be averaged")
     return weights
+
+
+def is_averaged(value: Tensor) -> bool:
+    """Whether a tensor holds weights, and no counters or positions."""
+    return value.is_floating_point() or value.is_complex()
+
+
+def wide(value: Tensor) -> torch.dtype:
+    """The dtype to sum ``value`` in."""
+    return torch.complex128 if value.is_complex() else torch.float64
 
 
 def check_same_layout(
@@ -97,8 +114,11 @@ def without_training_state(checkpoint: dict[str, Any]) -> dict[str, Any]:
 def save_checkpoint(checkpoint: Any, output: Path) -> None:
     """``torch.save`` to ``output``, which is complete or absent; its folder is made if missing."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(output) as temporary:
-        torch.save(checkpoint, temporary)
+    with atomic_file(output) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(checkpoint, file)
+        except RuntimeError as error:  # that of a full disk is hidden behind torch's own
+            raise (error.__context__ if isinstance(error.__context__, OSError) else error) from None
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -128,6 +148,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="B",
         help="leave out epochs (or updates) after B",
     )
+    parser.add_argument(
+        "--unsafe",
+        action="store_true",
+        help="load whatever classes the files carry, which can run any code: for files of your own",
+    )
     options = parser.parse_args(arguments)
     chosen = options.num_epoch_checkpoints or options.num_update_checkpoints or options.num_best_checkpoints
     if chosen and (len(options.inputs) != 1 or not Path(options.inputs[0]).is_dir()):
@@ -152,10 +177,10 @@ def positive(text: str) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-average-checkpoints``."""
     options = parse_arguments(arguments)
-    try:
+    with program("el-average-checkpoints"):
         folder = Path(options.inputs[0])
         if options.num_best_checkpoints:
-            paths = best_checkpoints(folder, options.num_best_checkpoints)
+            paths = best_checkpoints(folder, options.num_best_checkpoints, unsafe=options.unsafe)
         elif options.num_epoch_checkpoints or options.num_update_checkpoints:
             paths = last_checkpoints(
                 folder,
@@ -166,9 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             paths = [Path(path) for path in options.inputs]
         print("averaging", *paths, sep="\n  ")
-        save_checkpoint(average_checkpoints(paths), options.output)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"el-average-checkpoints: {error}") from error
+        save_checkpoint(average_checkpoints(paths, unsafe=options.unsafe), options.output)
     print(f"wrote {options.output}")
 
 

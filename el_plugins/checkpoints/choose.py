@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from el_plugins.checkpoints.safe_loading import load_checkpoint
@@ -38,13 +39,16 @@ def numbered_checkpoints(
     return [path for number, path in sorted(numbered) if upper_bound is None or number <= upper_bound]
 
 
-def best_checkpoints(folder: Path, count: int) -> list[Path]:
+def best_checkpoints(folder: Path, count: int, *, unsafe: bool = False) -> list[Path]:
     """The best ``count`` checkpoints saved by ``--keep-best-checkpoints`` in ``folder``, best first.
 
     Whether a high or a low metric is best is read from the settings stored in one of them.
 
+    Args:
+        unsafe: see :func:`load_checkpoint`.
+
     Raises:
-        ValueError: there are fewer than ``count``, or their metrics differ.
+        ValueError: there are fewer than ``count``, their metrics differ, or the direction is not stored.
     """
     named = [(match, path) for path in folder.iterdir() if (match := BEST.fullmatch(path.name))]
     metrics = sorted({match[1] for match, _ in named})
@@ -52,12 +56,28 @@ def best_checkpoints(folder: Path, count: int) -> list[Path]:
         raise ValueError(f"{folder} holds the best checkpoints of several metrics: {', '.join(metrics)}")
     paths = [path for _, path in sorted(named, key=lambda entry: (float(entry[0][2]), entry[1].name))]
     _enough(paths, count, "checkpoint.best_*.pt", folder)
-    settings = load_checkpoint(paths[0])["cfg"]["checkpoint"]
-    # The settings are a namespace in checkpoints of older releases.
-    settings = settings if isinstance(settings, dict) else vars(settings)
-    if settings["maximize_best_checkpoint_metric"]:
+    if maximize(paths[0], unsafe=unsafe):
         paths.reverse()
     return paths[:count]
+
+
+def maximize(path: Path, *, unsafe: bool = False) -> bool:
+    """Whether the checkpoint's training called a high metric best.
+
+    Raises:
+        ValueError: the file does not say.
+    """
+    checkpoint = load_checkpoint(path, unsafe=unsafe)
+    # In ``args`` of releases before 0.10; under ``cfg`` a dictionary, or a namespace in older ones.
+    checkpoint = checkpoint if isinstance(checkpoint, Mapping) else {}
+    settings = checkpoint.get("args") or (checkpoint.get("cfg") or {}).get("checkpoint")
+    settings = settings if settings is None or isinstance(settings, Mapping) else vars(settings)
+    if not settings or "maximize_best_checkpoint_metric" not in settings:
+        raise ValueError(
+            f"{path} has no settings of fairseq that say whether a high or a low metric is best: name the "
+            "files with --inputs"
+        )
+    return bool(settings["maximize_best_checkpoint_metric"])
 
 
 def _enough(paths: list[Path], count: int, what: str, folder: Path) -> list[Path]:

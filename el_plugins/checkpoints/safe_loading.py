@@ -2,29 +2,40 @@
 
 Since torch 2.6 ``torch.load`` refuses every class it does not know (``weights_only=True``), and with it
 fairseq's own checkpoints. The few harmless classes that fairseq stores are allow-listed here; the check
-stays on for everything else.
+stays on for everything else. Older torch has no such list: there a restricted unpickler does the same for
+:func:`load_checkpoint`.
 """
 
 from __future__ import annotations
 
 import collections
+import pickle
+import re
 import sys
 import typing
+import zipfile
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from el_plugins.checkpoints import restricted
+
+REFUSED = re.compile(r"GLOBAL (\S+)")  # in torch's words and in ours
+
 
 def allow_fairseq_classes() -> None:
     """Allow what fairseq checkpoints hold: namespaces, OmegaConf containers and numpy values.
 
-    numpy values come from ``--eval-bleu``'s counts. Older torch has no list to extend; nothing is done.
+    numpy values come from ``--eval-bleu``'s counts. On torch older than 2.6 nothing is done: it has no list.
     """
-    allow = getattr(torch.serialization, "add_safe_globals", None)
-    if allow is not None and _takes_names():
-        allow([Namespace, *_numpy_classes(), *_omegaconf_classes(), *_fairseq_classes()])
+    if _takes_names():
+        torch.serialization.add_safe_globals(_harmless_classes())
+
+
+def _harmless_classes() -> list[Any]:
+    return [Namespace, *_numpy_classes(), *_omegaconf_classes(), *_fairseq_classes()]
 
 
 def _takes_names() -> bool:
@@ -73,21 +84,44 @@ def _fairseq_classes() -> list[Any]:
     return [_TensorPlaceholder]
 
 
-def load_checkpoint(path: str | Path) -> Any:
+def load_checkpoint(path: str | Path, *, unsafe: bool = False) -> Any:
     """Read a checkpoint to CPU memory, refusing any class but tensors and fairseq's harmless ones.
 
     Args:
         path: a file written by ``torch.save``: fairseq's, detectron2's or a plain state dict.
+        unsafe: build whatever the file names, which can run any code: for files of your own.
 
     Raises:
         FileNotFoundError: the file does not exist.
-        ValueError: the file is truncated, is not a checkpoint, or carries a class that is not allowed;
-            the message names the file.
+        ValueError: the file is empty or truncated, is not a checkpoint, or carries a class that is not
+            allowed; the message names the file and the reason.
     """
-    allow_fairseq_classes()
     if not Path(path).is_file():
         raise FileNotFoundError(f"no such checkpoint: {path}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=_takes_names())
-    except Exception as error:
-        raise ValueError(f"cannot load checkpoint {path}: {error}") from error
+        if unsafe:
+            return torch.load(path, map_location="cpu", weights_only=False)
+        if _takes_names():
+            allow_fairseq_classes()
+            return torch.load(path, map_location="cpu", weights_only=True)
+        restricted.allow(_harmless_classes())
+        return torch.load(path, map_location="cpu", weights_only=False, pickle_module=restricted)
+    except Exception as error:  # damaged files raise whatever the bytes lead to
+        raise ValueError(f"cannot load checkpoint {path}: {_why(Path(path), error)}") from error
+
+
+def _why(path: Path, error: Exception) -> str:
+    """Why a file does not load; torch's own words advise to switch the check off, or are but a byte."""
+    if not path.stat().st_size:
+        return "it is empty"
+    if refused := REFUSED.search(str(error)):
+        return f"it carries {refused[1]}, which is no part of a checkpoint and may run code"
+    with path.open("rb") as file:
+        start = file.read(2)
+    if start == b"PK":
+        if not zipfile.is_zipfile(path):
+            return "it is damaged or cut short"
+    elif start[:1] != pickle.PROTO:
+        return "it is no file of torch.save"
+    words = str(error).rpartition("WeightsUnpickler error: ")[2].split("\n")[0]
+    return f"it is damaged, or no file of torch.save: {type(error).__name__} {words}".rstrip()

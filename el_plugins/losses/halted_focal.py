@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from el_plugins.losses.focal_reference import focal_losses
 from el_plugins.losses.kernels import backends
 from el_plugins.losses.kernels.focal import FocalSettings
 from el_plugins.losses.kernels.focal_function import FocalLoss
+from el_plugins.losses.kernels.focal_sum import focal_sum
 from el_plugins.losses.numerics import REDUCTIONS, reduce
 from el_plugins.losses.validation import (
     check_choice,
@@ -86,21 +89,36 @@ def sigmoid_halted_focal_loss(
             its class index, NaN in loss and gradient.
     """
     check_focal_options(alpha, gamma, reduction, halt, halt_threshold)
+    return focal_loss(inputs, targets, FocalSettings(alpha, gamma, halt, halt_threshold), reduction)
+
+
+def focal_loss(
+    inputs: Tensor, targets: Tensor, settings: FocalSettings, reduction: str, divisor: float = 1
+) -> Tensor:
+    """:func:`sigmoid_halted_focal_loss` with checked options; a sum is taken over ``divisor``.
+
+    On a GPU a divisor that is known in forward saves backward a pass over the gradient.
+    """
     check_floating("inputs", inputs)
     count: Tensor | int = inputs.numel()
     if targets.dim() == inputs.dim() - 1:
         targets = class_indices(targets, inputs)
-        count = (targets >= 0).sum() * inputs.size(-1)
+        if reduction == "mean":
+            count = (targets >= 0).sum() * inputs.size(-1)
     else:
         check_dense_target("targets", targets, inputs)
-    settings = FocalSettings(alpha, gamma, halt, halt_threshold)
     # The kernels have no gradient of the targets.
     path = "formula" if targets.requires_grad else backends.chosen(inputs)
     if path == "formula":
-        return reduce(focal_losses(inputs, targets, settings), reduction, count)
+        loss = reduce(focal_losses(inputs, targets, settings), reduction, count)
+        return loss if reduction == "none" else loss / divisor
     x, flat = as_rows(inputs, targets)
-    loss = FocalLoss.apply(x, flat, settings, path, reduction != "none")
-    return loss.view(inputs.shape) if reduction == "none" else reduce(loss, reduction, count)
+    if reduction == "none":
+        return FocalLoss.apply(x, flat, settings, path, False).view(inputs.shape)
+    if reduction == "sum":
+        return focal_sum(x, flat, settings, path, divisor)
+    elements: Any = count.clamp(min=1) if isinstance(count, Tensor) else torch.sym_max(count, 1)
+    return focal_sum(x, flat, settings, path, elements)
 
 
 def class_indices(targets: Tensor, inputs: Tensor) -> Tensor:

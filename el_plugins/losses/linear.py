@@ -45,11 +45,18 @@ def linear_encouraging_loss(
 ) -> Tensor:
     """``encouraging_loss(F.linear(input, linear_weight, linear_bias), target)`` in less memory.
 
-    The logits exist for a chunk of rows at a time: about 4 million logits (16 MiB in fp32), but at least 128
-    rows or a sixteenth of all, whichever is less. For ``mean`` and ``sum`` the gradients are computed in
-    forward and a second backward is refused; for ``none``, and in fp16, backward recomputes the logits.
-    ``mean`` and ``sum`` of plain cross-entropy in float32 and float64 (on a GPU, of layers without bias) are
-    left to ``F.linear_cross_entropy`` where torch (2.13 and later) has it.
+    The logits exist for a chunk of rows at a time:
+
+    - CPU: those of about 4 million logits (16 MiB in fp32), but at least 128 rows or a sixteenth of all,
+      whichever is less.
+    - GPU: 1,024 rows, or a sixteenth of all or 32 million logits where that is more, in multiples of 256, as
+      long as their logits take no more than an eighth of the free memory. The gradient of a narrow matrix is
+      summed in float32 there, unrounded.
+
+    For ``mean`` and ``sum`` the gradients are computed in forward and a second backward is refused; for
+    ``none``, and in fp16, backward recomputes the logits. ``mean`` and ``sum`` of plain cross-entropy in
+    float32 and float64 (on a GPU, of layers without bias) are left to ``F.linear_cross_entropy`` where torch
+    (2.13 and later) has it.
 
     Args:
         input: hidden states, floating, shaped (..., D).

@@ -25,7 +25,7 @@ def cross_entropy_by_torch(
     The routine multiplies ignored rows by 0, and 0 * NaN is NaN: they are removed here, or zeroed where
     reading ``valid`` is expensive.
     """
-    chunk_size = linear_function.rows_at_a_time(len(hidden), len(matrix))
+    chunk_size = linear_function.rows_at_a_time(hidden, len(matrix))
     options = nn.LinearCrossEntropyOptions(batch_chunk_size=chunk_size)
     has_ignored = any_true(~valid)
     if has_ignored is None:

@@ -88,7 +88,7 @@ class BonusSchedule:
         return {name: value for name, value in vars(self).items() if name != "_losses"}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what :meth:`state_dict` gave; this sets the weight of the bonus, too.
+        """Restore what :meth:`state_dict` gave; this sets the weight of the bonus, too.
 
         Raises:
             ValueError: it is the state of something else, or of another number of losses.

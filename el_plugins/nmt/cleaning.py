@@ -16,7 +16,7 @@ def tokenise(splits: Splits, *, escape: bool) -> Splits:
         part: {
             language: [
                 tokenizers[language].tokenize(line, return_str=True, escape=escape)
-                for line in tqdm(lines, desc=f"tokenising {part}.{language}", unit="sentence")
+                for line in tqdm(lines, desc=f"tokenising {part}.{language}", unit="sentence", disable=None)
             ]
             for language, lines in text.items()
         }

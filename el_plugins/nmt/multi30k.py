@@ -17,6 +17,7 @@ from el_plugins.nmt.parallel import Splits, check_sides, find_side, read_bytes, 
 from el_plugins.nmt.prepare import check_overlap
 from el_plugins.nmt.recipe import Recipe
 from el_plugins.utils.downloads import download
+from el_plugins.utils.program import program
 
 URL = "https://raw.githubusercontent.com/multi30k/dataset/master/data/task1/raw/{}.gz"
 PARTS = {"train": "train", "valid": "val"}
@@ -74,13 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="folder of train.de.gz etc., downloaded if missing (default: downloads beside FOLDER)",
     )
     options = parser.parse_args(arguments)
-    try:
+    with program("multi30k"):
         splits = read(options.source, options.raw or options.folder.parent / "downloads")
         check_sides(splits)
         check_overlap(splits, allow=True)
         prepare(splits, Recipe(options.source, "en", lowercase=True), options.folder)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"multi30k: {error}") from error
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pathlib import Path
 from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits, check_sides, describe_shared, read_pairs
 from el_plugins.nmt.recipe import SUBWORDS, Recipe
+from el_plugins.utils.program import program
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-nmt-prepare``."""
     options = parse_arguments(arguments)
     prefixes = {"train": options.train, "valid": options.valid, **options.test}
-    try:
+    with program("el-nmt-prepare"):
         recipe = Recipe(
             options.source,
             options.target,
@@ -119,8 +120,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         check_sides(splits)
         check_overlap(splits, options.allow_overlap)
         prepare(splits, recipe, options.folder)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"el-nmt-prepare: {error}") from error
 
 
 if __name__ == "__main__":

@@ -15,11 +15,12 @@ from el_plugins.nmt.scoring import (
     DETOKENIZERS,
     GENERATED,
     detokenise,
-    read_generated,
+    parse_generated,
     score_text,
     score_tokenised,
 )
-from el_plugins.utils.files import write_json
+from el_plugins.utils.files import read_text, write_json
+from el_plugins.utils.program import program
 from el_plugins.utils.tables import table
 
 COLUMNS = {"score": "{:.2f}", "length_ratio": "{:.3f}", "signature": "{}"}
@@ -37,18 +38,19 @@ def score_file(
         language: of the translations.
 
     Raises:
-        ValueError: there is no reference, or it has another number of lines.
+        ValueError: a file is empty or not UTF-8, there is no reference, or it has another number of lines.
     """
-    with file.open(encoding="utf-8") as lines:
-        generated = any(GENERATED.match(line) for line in lines)
-    if generated:
-        translations = read_generated(file)
+    lines = read_lines(file)
+    if not lines:
+        raise ValueError(f"{file} is empty")
+    if any(map(GENERATED.match, lines)):
+        translations = parse_generated(lines, file)
         hypotheses = translations.hypotheses
         scores = score_tokenised(hypotheses, translations.references)
     elif reference is None:
         raise ValueError(f"{file} is not the output of fairseq-generate, so it needs --reference")
     else:
-        hypotheses, scores = read_lines(file), {}
+        hypotheses, scores = lines, {}
     if reference is not None:
         scores.update(score_text(detokenise(hypotheses, detokenizer, language), read_lines(reference)))
     return scores
@@ -56,7 +58,7 @@ def score_file(
 
 def read_lines(path: Path) -> list[str]:
     """The lines of a text file, split only at line feeds."""
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = read_text(path).split("\n")
     return lines if lines[-1] else lines[:-1]
 
 
@@ -69,15 +71,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--detokenizer", choices=DETOKENIZERS, help="tokenizer to undo before comparing with --reference"
     )
     parser.add_argument("--language", default="en", help="of the translations (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="also write the scores to this file")
+    parser.add_argument(
+        "--json", type=Path, help="also write the scores to this file; its folder is made if missing"
+    )
     options = parser.parse_args(arguments)
-    try:
+    with program("el-score"):
         scores = score_file(options.file, options.reference, options.detokenizer, options.language)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"el-score: {error}") from error
-    print(table(COLUMNS, {name: {"length_ratio": None, **row} for name, row in scores.items()}, "metric"))
-    if options.json:
-        write_json(options.json, scores)
+        print(table(COLUMNS, {name: {"length_ratio": None, **row} for name, row in scores.items()}, "metric"))
+        if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            write_json(options.json, scores)
 
 
 if __name__ == "__main__":

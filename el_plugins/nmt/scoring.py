@@ -11,6 +11,8 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 from sacremoses import MosesDetokenizer
 
+from el_plugins.utils.files import read_text
+
 GENERATED = re.compile(r"([STH])-(\d+)\t")
 DETOKENIZERS = ("moses",)
 # BLEU of the tokens, which the paper and fairseq-score report; the other scores compare plain text.
@@ -33,23 +35,28 @@ class Translations(NamedTuple):
 
 
 def read_generated(path: Path) -> Translations:
-    """The sentences of ``fairseq-generate``'s output (made without ``--tokenizer``).
+    """:func:`parse_generated` of a file."""
+    return parse_generated(read_text(path).split("\n"), path)
+
+
+def parse_generated(lines: Sequence[str], path: Path) -> Translations:
+    """The sentences of ``fairseq-generate``'s output (made without ``--tokenizer``) in the file ``path``.
 
     Raises:
         ValueError: sources, best hypotheses and references are not those of sentences 0 to N - 1, each once.
     """
     lines_of: dict[str, dict[int, str]] = {"S": {}, "H": {}, "T": {}}
-    with path.open(encoding="utf-8") as lines:
-        for line in lines:
-            if match := GENERATED.match(line):
-                # The first of an n-best list is the best.
-                lines_of[match[1]].setdefault(int(match[2]), line.rstrip("\n").split("\t")[-1])
+    for line in lines:
+        if match := GENERATED.match(line):
+            # The first of an n-best list is the best.
+            lines_of[match[1]].setdefault(int(match[2]), line.split("\t")[-1])
     count = len(lines_of["H"])
     for kind, sentences in lines_of.items():
         if not count or sorted(sentences) != list(range(count)):
             raise ValueError(
                 f"{path} is not a complete output of fairseq-generate: {len(sentences)} lines of {kind}-, "
-                f"{count} of H-, expected one of each for sentences 0 to N - 1"
+                f"{count} of H-, expected one of each for sentences 0 to N - 1; without "
+                "--required-batch-size-multiple 1 it leaves sentences out"
             )
     return Translations(*([lines_of[kind][number] for number in range(count)] for kind in "SHT"))
 

@@ -64,7 +64,7 @@ def _apply(splits: Splits, split: dict[str, Callable[[str], str]]) -> Splits:
         part: {
             language: [
                 split[language](line)
-                for line in tqdm(lines, desc=f"splitting {part}.{language}", unit="sentence")
+                for line in tqdm(lines, desc=f"splitting {part}.{language}", unit="sentence", disable=None)
             ]
             for language, lines in text.items()
         }

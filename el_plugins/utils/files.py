@@ -12,6 +12,17 @@ from typing import Any
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError of the block that names no file, such as that of a full disk, the name ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+@contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """A temporary file to write, which replaces ``path`` if the block succeeds and is removed if it fails.
 
@@ -19,6 +30,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     is replaced. What a killed process left behind is overwritten.
 
     Raises:
+        OSError: it cannot be written; the error names ``path`` if it would name no file.
         ValueError: ``path`` exists and is not a regular file, but a folder, a device or a pipe.
     """
     target = path.resolve()
@@ -26,8 +38,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         raise ValueError(f"cannot write {path}: it exists and is not a regular file")
     temporary = target.with_name(target.name + ".tmp")
     try:
-        yield temporary
-        temporary.replace(target)
+        with naming(path):
+            yield temporary
+            temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -36,13 +49,41 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_dir(folder: Path) -> Iterator[Path]:
     """A new folder to fill, which is renamed to ``folder`` if the block succeeds.
 
-    What a failed or killed process left in it is removed first.
+    It is removed if the block fails; what a killed process left is removed by the next one.
     """
     unfinished = folder.with_name(folder.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
-    yield unfinished
-    unfinished.rename(folder)
+    try:
+        with naming(folder):
+            yield unfinished
+            unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def read_text(path: Path) -> str:
+    """The content of a text file.
+
+    Raises:
+        ValueError: it is not UTF-8; the message names it.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file; earlier versions wrote infinity, which is not JSON and is None here.
+
+    Raises:
+        ValueError: it is not JSON, or not UTF-8; the message names it.
+    """
+    try:
+        return json.loads(read_text(path), parse_constant=lambda _: None)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON: {error}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -85,8 +126,7 @@ def check_settings(settings: Mapping[str, Any], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, settings)
         return
-    # Earlier versions wrote infinity, which is not JSON; it is None now.
-    recorded = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
+    recorded = read_json(path)
     if recorded != settings:
         names = [*settings, *(name for name in recorded if name not in settings)]
         changed = [name for name in names if settings.get(name) != recorded.get(name)]

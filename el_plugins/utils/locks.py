@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from el_plugins.utils.files import naming
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[int]:
@@ -23,7 +25,8 @@ def locked(path: Path) -> Iterator[int]:
         except BlockingIOError:
             print(f"{path.parent} is in use, by process {path.read_text()} or a child of it: waiting")
             fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with naming(path):
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
         yield file.fileno()

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from el_plugins.detection.coco import Box, Picture, write_split
+from experiments.detection.coco import Box, Picture, write_split
 
 SIZE = 128  # pixels a side
 SCENES = {"train": 1200, "val": 200}
@@ -40,7 +40,7 @@ def make(folder: Path, seed: int = 0) -> None:
 def scenes(
     images: np.ndarray, labels: np.ndarray, frequency: np.ndarray, count: int, generator: np.random.Generator
 ) -> Iterator[Picture]:
-    """``count`` grey scenes of three to eight digits each, fewer where they find no room.
+    """``count`` grey scenes of three to eight digits each, fewer if there is no room.
 
     Args:
         images: (N, 8, 8), ink from 0 to 16.
@@ -58,7 +58,7 @@ def scenes(
             height, width = ink.shape
             for _ in range(20):
                 x, y = generator.integers(0, SIZE - width + 1), generator.integers(0, SIZE - height + 1)
-                if all(apart((x, y, width, height), other) for _, other in boxes):
+                if all(disjoint((x, y, width, height), other) for _, other in boxes):
                     paste(scene, ink, x, y, generator)
                     boxes.append((int(label), (x, y, width, height)))
                     break
@@ -87,7 +87,7 @@ def paste(scene: np.ndarray, ink: np.ndarray, x: int, y: int, generator: np.rand
     part += ink * (part.mean() + generator.uniform(80, 140) - part)
 
 
-def apart(box: Box, other: Box) -> bool:
+def disjoint(box: Box, other: Box) -> bool:
     """Whether two boxes do not overlap."""
     return (
         box[0] + box[2] <= other[0]

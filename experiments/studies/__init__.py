@@ -1,1 +1,1 @@
-"""The paper's studies on the user's data: ``python -m experiments.studies NAME``, one module a study."""
+"""The paper's studies on the user's data: ``python -m experiments.studies NAME``, one module per study."""

@@ -1,6 +1,6 @@
 """Repeat the paper's studies: ``python -m experiments.studies NAME [NAME ...] [KEY=VALUE ...]``.
 
-Every system is trained with the same seeds and budget, and every result is kept: started again, a study
+Every system is trained with the same seeds and budget, and every result is stored: started again, a study
 does only what is missing. Real data: --settings examples/studies/cifar10.yaml. Several GPUs: torchrun
 --nproc_per_node 4 -m experiments.studies NAME.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from el_plugins.utils.program import program, reason
 from experiments.studies import report
 from experiments.studies.settings import read_settings
 from experiments.studies.study import run_study
@@ -56,29 +57,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in set(names) - {*NAMES, "all"}:
         parser.error(f"NAME must be all or of {', '.join(NAMES)}, got {name!r}")
     sections, measures, failed = {}, {}, []
-    # Several processes without a GPU are only joined when accelerate is told that the CPU is meant.
+    # Without a GPU, accelerate joins several processes only if told to use the CPU.
     process = PartialState(cpu=not torch.cuda.is_available())
-    try:
+    with program("experiments.studies", "stopped; start it again to resume"):
         for name in NAMES if "all" in names else names:
             study = import_module(f"experiments.studies.{name}").STUDY
             try:
                 settings = read_settings(study.defaults, options.settings, given)
                 results = run_study(study, settings, output / name)
             except (OSError, RuntimeError, ValueError) as error:
-                failed.append(f"{name}: {error}")
+                failed.append(f"{name}: {reason(error)}")
                 continue
             if process.is_main_process:
                 sections[name] = report.section(study, name, settings, results, page)
                 measures[name] = report.numbers(results)
                 print(f"\n{sections[name]}\n")
-    except KeyboardInterrupt:
-        raise SystemExit("\nexperiments.studies: stopped; start it again to go on") from None
-    if process.is_main_process and sections:
-        root = [word for word in given if word.startswith("root=")]  # where the data lie is no setting
-        words = [word for word in options.names if word not in root]
-        words += ["--settings", str(options.settings)] if options.settings else []
-        report.write_page(sections, measures, page, f"python -m experiments.studies {' '.join(words)}")
-        print(f"wrote {page}")
+        if process.is_main_process and sections:
+            # Where data are is not a setting of the results.
+            root = [word for word in given if word.startswith("root=")]
+            words = [word for word in options.names if word not in root]
+            words += ["--settings", str(options.settings)] if options.settings else []
+            report.write_page(sections, measures, page, f"python -m experiments.studies {' '.join(words)}")
+            print(f"wrote {page}")
     if failed:
         raise SystemExit("\n".join(f"experiments.studies: {line}" for line in failed))
 

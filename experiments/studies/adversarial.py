@@ -33,7 +33,7 @@ MARGIN = "median margin"
 STEPS = 10
 TRAINED_WITH = 0.3
 CLEAN = "no attack"
-MASKED = "without gradient"  # share of images where cross-entropy gives an attack nothing to climb
+MASKED = "without gradient"  # share of images where cross-entropy has no gradient to attack by
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class System:
 
 
 def art_classifier(model: nn.Module, images: Tensor, classes: int) -> PyTorchClassifier:
-    """The toolbox's view of ``model``; attacks climb cross-entropy whatever it was trained with."""
+    """``model`` for the toolbox; attacks maximise cross-entropy, whatever it was trained with."""
     return PyTorchClassifier(
         model, nn.CrossEntropyLoss(), tuple(images.shape[1:]), classes, clip_values=(0.0, 1.0),
         device_type="gpu" if images.is_cuda else "cpu",
@@ -53,7 +53,7 @@ def art_classifier(model: nn.Module, images: Tensor, classes: int) -> PyTorchCla
 
 
 def attack(name: str, target: PyTorchClassifier, epsilon: float) -> Any:
-    """FGSM, PGD or AutoAttack at ``epsilon`` in the L-infinity norm; in L2 where the name ends so."""
+    """FGSM, PGD or AutoAttack at ``epsilon`` in the L-infinity norm; in L2 if the name ends so."""
     norm = 2 if name.endswith("L2") else np.inf
     if name == "FGSM":
         return FastGradientMethod(target, eps=epsilon, batch_size=256)
@@ -83,7 +83,7 @@ def perturb(model: Classifier, images: Tensor, classes: Tensor, name: str) -> Te
 
 
 def run(settings: Settings, system: System, seed: int) -> Mapping[str, Any]:
-    """Train, with images under attack if the system says so; accuracy in per cent under every attack."""
+    """Train, on images under attack if the system says so; accuracy in per cent under every attack."""
     images = load(settings, seed)
     hook = partial(perturb, name=system.attack) if system.attack else None
     model = classifier(settings, images, seed, system.loss, perturb=hook)
@@ -100,18 +100,18 @@ def run(settings: Settings, system: System, seed: int) -> Mapping[str, Any]:
 
     slopes = np.abs(target.loss_gradient(x, np.eye(images.classes)[labels])).reshape(len(x), -1).max(axis=1)
     require_finite(gradients=torch.as_tensor(slopes))
-    found = {CLEAN: right(x), MASKED: 100 * float(np.mean(slopes == 0))}
+    measures = {CLEAN: right(x), MASKED: 100 * float(np.mean(slopes == 0))}
     margins = margin(torch.as_tensor(target.predict(x)), torch.as_tensor(labels))
-    found[MARGIN] = margins.median().item()
+    measures[MARGIN] = margins.median().item()
     for name, epsilons in (("FGSM", EPSILONS), ("PGD", EPSILONS), ("PGD L2", EPSILONS_L2)):
         for epsilon in epsilons:
-            found[f"{name} {epsilon:g}"] = right(attack(name, target, epsilon).generate(x, labels))
+            measures[f"{name} {epsilon:g}"] = right(attack(name, target, epsilon).generate(x, labels))
     first = settings.auto_attacked
     for name, epsilons in (("AutoAttack", EPSILONS[:2]), ("AutoAttack L2", EPSILONS_L2)):
         for epsilon in epsilons:
             moved = attack(name, target, epsilon).generate(x[:first], labels[:first])
-            found[f"{name} {epsilon:g}"] = right(moved)
-    return found
+            measures[f"{name} {epsilon:g}"] = right(moved)
+    return measures
 
 
 def by_epsilon(axes: Any, results: Results) -> None:

@@ -19,7 +19,7 @@ ACCURACY, GAP = "accuracy", "train - test"
 
 
 def run(settings: Settings, system: tuple[Loss, float], seed: int) -> Mapping[str, Any]:
-    """Train with a loss and a factor of the learning rate; accuracy, and how much higher in training."""
+    """Train with a loss and a factor of the learning rate; accuracy, and by how much training's is higher."""
     loss, lr = system
     images = load(settings, seed)
     model = classifier(settings, images, seed, loss, lr)

@@ -1,4 +1,4 @@
-"""Images to classify: scikit-learn's digits at hand, torchvision's data sets, or a folder of one's own."""
+"""Images to classify: scikit-learn's digits at hand, torchvision's data sets, or the user's own folder."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Images:
 
 
 class Pictures(Dataset):
-    """Small images in memory, where a batch is cut and mirrored faster than one image is decoded.
+    """Small images in memory, where augmenting a batch takes less time than decoding an image.
 
     Args:
         pixels: (N, channels, height, width) uint8.
@@ -135,13 +135,13 @@ def stored(name: str, root: str, training: bool) -> tuple[Tensor, Tensor]:
     """
     folder = Path(root, name, "train" if training else "val")
     if folder.is_dir():
-        found: Any = ImageFolder(str(folder), pil_to_tensor)
-        return torch.stack([image for image, _ in found]), torch.as_tensor(found.targets)
+        dataset: Any = ImageFolder(str(folder), pil_to_tensor)
+        return torch.stack([image for image, _ in dataset]), torch.as_tensor(dataset.targets)
     with PartialState().main_process_first():
-        found = fetch(name, root, training)
-    pixels = torch.as_tensor(found.data)  # (N, height, width), or with channels last
+        dataset = fetch(name, root, training)
+    pixels = torch.as_tensor(dataset.data)  # (N, height, width), or with channels last
     pixels = pixels.unsqueeze(1) if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2).contiguous()
-    return pixels, torch.as_tensor(found.targets)
+    return pixels, torch.as_tensor(dataset.targets)
 
 
 def fetch(name: str, root: str, training: bool) -> Any:
@@ -175,9 +175,9 @@ def transform(size: int, training: bool) -> torchvision.transforms.Compose:
 
 def digits() -> tuple[Tensor, Tensor]:
     """scikit-learn's 1,797 handwritten digits: (N, 1, 8, 8) in [0, 1], and their classes."""
-    found = load_digits()
-    images = torch.tensor(found.images, dtype=torch.float32).unsqueeze(1) / 16
-    return images, torch.tensor(found.target)
+    digits = load_digits()
+    images = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 16
+    return images, torch.tensor(digits.target)
 
 
 def photograph_patches(count: int) -> Dataset:

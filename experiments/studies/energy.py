@@ -18,7 +18,7 @@ from experiments.studies.training import Loss, apply, classifier
 
 ON, AROUND, MARGIN = "energy on the data", "lowest energy off the data", "median margin"
 SHOWN = 3  # class of the energy figure
-KEPT = 2000  # test samples that the figures show
+SAMPLES = 2000  # test samples that the figures show
 
 
 def energies(logits: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
@@ -32,7 +32,7 @@ def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
     images = load(settings, seed)
     logits, target = apply(classifier(settings, images, seed, loss), images.test, settings)
     # A folder's images stand class by class.
-    shown = torch.randperm(len(target), generator=torch.Generator().manual_seed(seed))[:KEPT]
+    shown = torch.randperm(len(target), generator=torch.Generator().manual_seed(seed))[:SAMPLES]
     return {
         **energies(logits, target),
         MARGIN: margin(logits, target).median().item(),
@@ -43,15 +43,15 @@ def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
 
 def first_seed(results: Results) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """Logits and targets of each system's first seed."""
-    kept = {name: next(iter(by_seed.values())) for name, by_seed in results.items()}
-    return {name: (torch.tensor(one["logits"]), torch.tensor(one["target"])) for name, one in kept.items()}
+    outputs = {name: next(iter(by_seed.values())) for name, by_seed in results.items()}
+    return {name: (torch.tensor(one["logits"]), torch.tensor(one["target"])) for name, one in outputs.items()}
 
 
 def draw_energies(axes: Any, results: Results) -> None:
     """Figure 5 of one class: :data:`SHOWN`, or the last where there are fewer."""
-    kept = first_seed(results)
-    classes = next(iter(kept.values()))[0].size(1)
-    plot_energies(axes, kept, min(SHOWN, classes - 1))
+    outputs = first_seed(results)
+    classes = next(iter(outputs.values()))[0].size(1)
+    plot_energies(axes, outputs, min(SHOWN, classes - 1))
 
 
 STUDY = Study(

@@ -25,7 +25,7 @@ class MarginClassifier(Classifier):
     def __init__(self, settings: Settings, images: Any, loss: nn.Module):
         super().__init__(settings, images)
         if settings.model in BODIES:
-            # Their last ReLU would leave no angle above a right one, and classes that nothing ever reaches.
+            # A last ReLU would leave no angle above 90 degrees, and classes that no feature reaches.
             self.body: Any = self.body[:-1]
         margin = LargeMarginSoftmaxLoss(images.classes, self.head.in_features, margin=2, scale=1)
         margin.cross_entropy = loss

@@ -42,7 +42,7 @@ def long_tailed(settings: Settings, seed: int) -> Images:
         whole = load(settings, seed)
         if settings.tail == 1:
             return whole
-        most = int(whole.labels.bincount().min())  # what every class has
+        most = int(whole.labels.bincount().min())  # the least that every class has
         chosen = exponential(whole.labels, range(whole.classes), most, settings.tail, generator)
         part = Subset(whole.train, chosen.tolist())
         return Images(part, whole.test, whole.labels[chosen], whole.classes, whole.channels)

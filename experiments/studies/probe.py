@@ -1,4 +1,4 @@
-"""What the features are worth: a new classifier on them, trained with cross-entropy (section 4.3)."""
+"""Quality of the features: a new classifier on them, trained with cross-entropy (section 4.3)."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 from el_plugins.utils.divergence import DIVERGED, MARK, diverged_at
-from el_plugins.utils.files import write_json, write_text
+from el_plugins.utils.files import atomic_file, write_json, write_text
 from el_plugins.utils.statistics import mean_std
 from el_plugins.utils.tables import aligned
 from experiments.studies.data import source
@@ -33,7 +33,7 @@ def scores(study: Study, results: Results) -> str:
             if diverged(by_seed):
                 cells.append(MARK)
                 continue
-            values = [found[measure] for found in by_seed.values()]
+            values = [measured[measure] for measured in by_seed.values()]
             if None in values:
                 cells.append("-")
                 continue
@@ -44,7 +44,7 @@ def scores(study: Study, results: Results) -> str:
 
 
 def divergences(results: Results) -> str:
-    """Which runs diverged and when, a line a system; empty where none did."""
+    """Which runs diverged and when, one line per system; empty if none did."""
     runs = {
         name: [f"seed {s} {diverged_at(r[DIVERGED])}" for s, r in diverged(each).items()]
         for name, each in results.items()
@@ -53,7 +53,7 @@ def divergences(results: Results) -> str:
 
 
 def verdicts(study: Study, results: Results) -> str:
-    """A row a claim: what the paper says, our difference, and whether the direction is the same."""
+    """One row per claim: what the paper says, our difference, and whether the direction is the same."""
     lines = [["claim", "paper", "ours", "verdict"]]
     for claim in study.claims:
         verdict, ours = claim.verdict(results)
@@ -76,10 +76,9 @@ def draw(study: Study, name: str, results: Results, folder: Path) -> list[Path]:
             if len(finished) < len(results):
                 axes.legend(fontsize="small")
             path = folder / f"{name}_{figure_name}.svg"
-            temporary = path.with_suffix(".tmp.svg")
-            figure.savefig(temporary, metadata={"Date": None})
+            with atomic_file(path) as temporary:
+                figure.savefig(temporary, format="svg", metadata={"Date": None})
             plt.close(figure)
-            temporary.replace(path)
             paths.append(path)
     return paths
 
@@ -87,12 +86,15 @@ def draw(study: Study, name: str, results: Results, folder: Path) -> list[Path]:
 def section(study: Study, name: str, settings: Settings, results: Results, page: Path) -> str:
     """A study in Markdown, for ``page``; its figures go to the folder of the page's name."""
     figures = draw(study, name, results, page.with_suffix(""))
-    seconds = sum(found[SECONDS] for by_seed in results.values() for found in by_seed.values())
+    seconds = sum(measured[SECONDS] for by_seed in results.values() for measured in by_seed.values())
     setting = f"{source(settings)}, {settings.model}, {settings.epochs} epochs, {len(settings.seeds)} seeds"
     setting += f", {seconds / 60:.1f} minutes in all"
     at_hand = settings.data == study.defaults.get("data", Settings.data)
     notes = [settings.note, study.note, study.note_at_hand if at_hand else ""]
-    lines = [f"## {study.title}", " ".join([f"{study.paper}. Here: {setting}.", *filter(None, notes)])]
+    lines = [
+        f"## {study.title} ({settings.data})",
+        " ".join([f"{study.paper}. Here: {setting}.", *filter(None, notes)]),
+    ]
     lines += [scores(study, results), *filter(None, [divergences(results)]), verdicts(study, results)]
     lines += [f"![{path.stem.replace('_', ' ')}]({path.parent.name}/{path.name})" for path in figures]
     return "\n\n".join(lines)
@@ -105,8 +107,8 @@ def write_page(
     head = (
         "# The paper's studies, repeated\n\n"
         f"Made by `{command}`. Where data, models or budgets are not the paper's, only directions compare. "
-        "Values are means and standard deviations over seeds; p is a paired t-test's over the same seeds, "
-        "not corrected for the number of claims."
+        "Values are means and standard deviations over seeds, differences have a 95 % interval over seeds; p "
+        "is a paired t-test's over the same seeds, not corrected for the number of claims."
     )
     write_json(page.with_suffix(".json"), measures)
     write_text(page, "\n\n".join([head, *sections.values()]) + "\n")
@@ -118,10 +120,10 @@ def numbers(results: Results) -> Results:
         name: {
             seed: {
                 measure: value
-                for measure, value in found.items()
+                for measure, value in measured.items()
                 if isinstance(value, (int, float, type(None))) and measure != SECONDS
             }
-            for seed, found in by_seed.items()
+            for seed, measured in by_seed.items()
         }
         for name, by_seed in results.items()
     }

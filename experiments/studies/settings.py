@@ -30,12 +30,12 @@ class Settings:
     data: str = "digits"  # digits, mnist, fashion_mnist, cifar10, cifar100, or a folder with train/ and val/
     root: str = "data"  # where data sets are, or are downloaded to
     ood: List[str] = field(default_factory=list)  # other data sets that are foreign (study ood)
-    tail: float = 1.0  # the commonest class has so many times the rarest one's images (long_tail, focal)
+    tail: float = 1.0  # images of the most common class per image of the rarest (long_tail, focal)
     attacked: int = 300  # test images under attack (study adversarial)
-    auto_attacked: int = 100  # the first of them, which AutoAttack gets
+    auto_attacked: int = 100  # of them, for AutoAttack
     model: str = "small"  # small, mnist_cnn, or any model of timm
     model_args: Dict[str, Any] = field(default_factory=dict)  # for timm.create_model
-    size: int = 32  # height and width of images that a folder's are cut to
+    size: int = 32  # height and width to which a folder's images are cropped
     epochs: int = 15
     batch_size: int = 32  # of each process
     optimizer: str = "adamw"  # sgd (with Nesterov's momentum), momentum (without), or any of timm
@@ -58,7 +58,7 @@ def read_settings(defaults: Mapping[str, Any], path: Optional[Path], given: Sequ
         given: ``KEY=VALUE``, which win.
 
     Raises:
-        ValueError: no YAML, or a key or value that is unknown or out of range; the message names it.
+        ValueError: not YAML, or a key or value that is unknown or out of range; the message names it.
     """
     try:
         file = {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8"))

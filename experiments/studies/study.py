@@ -1,6 +1,6 @@
-"""What a study is, and running one: every system with every seed, each result kept as soon as it is there.
+"""What a study is, and running one: every system with every seed, each result stored as soon as it exists.
 
-A training that diverges is such a result, too: the study goes on, and no rerun tries it again.
+A diverged training is a result, too: the study continues, and no rerun tries it again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from el_plugins.metrics import NotFiniteError
 from el_plugins.utils.divergence import DIVERGED, DivergedError, diverged_at
-from el_plugins.utils.files import check_settings, write_json
+from el_plugins.utils.files import check_settings, read_json, write_json
 from el_plugins.utils.statistics import paired_t_test
 from experiments.studies.data import source
 from experiments.studies.settings import Settings
@@ -43,22 +43,24 @@ class Claim:
         return f"{self.measure}: {self.system} {'below' if self.lower else 'above'} {self.baseline}"
 
     def verdict(self, results: Results) -> tuple[str, str]:
-        """Whether our results have the paper's direction, and how sure that is.
+        """Whether our results have the paper's direction, and its significance.
 
         A run that diverged, or has nothing to measure, takes part in no comparison, and neither does its
-        system: what the other seeds say would be of the lucky ones.
+        system: its other seeds would be a biased sample.
         """
         if any(diverged(results[name]) for name in (self.system, self.baseline)):
             return "no result", DIVERGED
         system, baseline = (
-            {seed: found[self.measure] for seed, found in results[name].items()}
+            {seed: measured[self.measure] for seed, measured in results[name].items()}
             for name in (self.system, self.baseline)
         )
         if None in (*system.values(), *baseline.values()):
             return "nothing to compare", "-"
         compared = paired_t_test(system, baseline)
         difference, p_value = compared["difference"], compared["p_value"]
-        ours = f"{difference:+.2f}" + ("" if p_value is None else f" (p = {p_value:.2g})")
+        ours = f"{difference:+.2f}"
+        if p_value is not None:
+            ours += f" ({compared['low']:+.2f} to {compared['high']:+.2f}, p = {p_value:.2g})"
         if not difference:
             return "no difference", ours
         same = (difference < 0) == self.lower
@@ -81,8 +83,8 @@ class Study:
         claims: what to compare with the paper.
         figures: by name, what draws one from (axes, results of the systems that did not diverge).
         defaults: settings in which the study differs.
-        note: what a reader has to know of the way it is run.
-        note_at_hand: what he has to know of the data at hand, the default.
+        note: what a reader must know of how it is run.
+        note_at_hand: the same of the default data.
     """
 
     title: str
@@ -98,7 +100,7 @@ class Study:
 
 
 def run_study(study: Study, settings: Settings, folder: Path) -> Results:
-    """Run what is missing of ``study``; results are kept in ``folder``, one file a system and seed.
+    """Run what is missing of ``study``; results are stored in ``folder``, one file per system and seed.
 
     Raises:
         ValueError: the folder holds results of other settings.
@@ -109,34 +111,43 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
         if name not in ("seeds", "workers", "root", "note")
     }
     shared["data"] = source(settings)
-    shared["processes"] = PartialState().num_processes  # each has a batch of its own
+    shared["processes"] = PartialState().num_processes  # each has its own batch
     main = PartialState().is_main_process
     if main:
         check_settings(shared, folder)
     results: dict[str, dict[int, Any]] = {name: {} for name in study.systems}
     pairs = [(seed, name) for seed in settings.seeds for name in study.systems]
     # Every process of torchrun trains every run with the others, so none can be ahead by a run.
-    for seed, name in tqdm(pairs, desc=folder.name, unit="run", disable=not main):
-        path = folder / "runs" / f"{file_name(name)}-seed{seed}.json"
+    for seed, name in tqdm(pairs, desc=folder.name, unit="run", disable=None if main else True):
+        path = run_path(folder, name, seed)
         if path.exists():
-            found = json.loads(path.read_text(encoding="utf-8"))
+            measured = read_json(path)
         else:
             started = time.monotonic()
-            found = {**_measured(study, settings, name, seed), SECONDS: time.monotonic() - started}
+            measured = {**_measured(study, settings, name, seed), SECONDS: time.monotonic() - started}
             if main:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_json(path, found)
-        if main and DIVERGED in found:
+                write_json(path, measured)
+        if main and DIVERGED in measured:
             tqdm.write(
-                f"{name}, seed {seed}: {diverged_at(found[DIVERGED])}; to try it again, delete {path}",
+                f"{name}, seed {seed}: {diverged_at(measured[DIVERGED])}; to try it again, delete {path}",
                 sys.stderr,
             )
-        results[name][seed] = found
+        results[name][seed] = measured
     return results
 
 
+def stored_results(study: Study, settings: Settings, folder: Path) -> Results:
+    """What :func:`run_study` has already kept in ``folder``, of the settings' seeds; nothing is run."""
+    paths = {name: {seed: run_path(folder, name, seed) for seed in settings.seeds} for name in study.systems}
+    return {
+        name: {seed: read_json(path) for seed, path in by_seed.items() if path.exists()}
+        for name, by_seed in paths.items()
+    }
+
+
 def _measured(study: Study, settings: Settings, name: str, seed: int) -> Mapping[str, Any]:
-    """What a run measures, or the step at which it diverged; None for that of a model fit for no measure."""
+    """What a run measures, or the step at which it diverged; None if the model's outputs are not finite."""
     try:
         measured = study.run(settings, study.systems[name], seed)
         return measured if is_finite(measured) else {DIVERGED: None}
@@ -147,7 +158,7 @@ def _measured(study: Study, settings: Settings, name: str, seed: int) -> Mapping
 
 
 def is_finite(measured: Mapping[str, Any]) -> bool:
-    """Whether no number of ``measured`` overflowed on the way, of a model whose outputs were finite."""
+    """Whether all numbers of ``measured`` are finite: one may overflow even if the outputs did not."""
     try:
         json.dumps(measured, allow_nan=False)
     except ValueError:
@@ -157,9 +168,10 @@ def is_finite(measured: Mapping[str, Any]) -> bool:
 
 def diverged(by_seed: Mapping[int, Mapping[str, Any]]) -> dict[int, Mapping[str, Any]]:
     """The runs of a system that diverged, by seed."""
-    return {seed: found for seed, found in by_seed.items() if DIVERGED in found}
+    return {seed: measured for seed, measured in by_seed.items() if DIVERGED in measured}
 
 
-def file_name(system: str) -> str:
-    """A system's name as part of a file's."""
-    return "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in system)
+def run_path(folder: Path, system: str, seed: int) -> Path:
+    """The file of one run's measures."""
+    name = "".join(letter if letter.isalnum() or letter in ".-" else "_" for letter in system)
+    return folder / "runs" / f"{name}-seed{seed}.json"

@@ -63,7 +63,7 @@ def fit(
         shuffle=sampler is None,
         sampler=sampler,
         num_workers=settings.workers,
-        drop_last=len(data) % settings.batch_size == 1,  # type: ignore[arg-type]  # no spread to normalise by
+        drop_last=len(data) % settings.batch_size == 1,  # type: ignore[arg-type]  # batch normalisation needs two samples
     )
     wrapped, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     steps = len(loader) * settings.epochs
@@ -102,7 +102,7 @@ def learning_rates(
 
 
 def check_finite(values: Tensor, step: int, accelerator: Accelerator) -> None:
-    """Stop all processes together where one of them has a loss or an output that is not finite.
+    """Stop all processes if one of them has a loss or an output that is not finite.
 
     Raises:
         DivergedError: one has.

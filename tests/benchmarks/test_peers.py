@@ -30,37 +30,37 @@ def case():
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
 def test_row_losses_agree(epsilon):
     z, target = case()
-    found = {name: gradient(loss, z, target, epsilon) for name, loss in peers.ROWS.items()}
+    gradients = {name: gradient(loss, z, target, epsilon) for name, loss in peers.ROWS.items()}
     for name in ("EL in place", "EL, plain chunks"):
-        torch.testing.assert_close(found[name], found["EL"])
+        torch.testing.assert_close(gradients[name], gradients["EL"])
     if epsilon == 0:
-        torch.testing.assert_close(found["torch cross_entropy"], found["fairseq LS-CE"])
+        torch.testing.assert_close(gradients["torch cross_entropy"], gradients["fairseq LS-CE"])
 
     def uniform(z, target, epsilon):
         settings = {**peers.SETTINGS, "smoothing": "uniform"}
         return encouraging_loss(z, target, label_smoothing=epsilon, **settings)
 
-    torch.testing.assert_close(found["authors' EL"], gradient(uniform, z, target, epsilon))
+    torch.testing.assert_close(gradients["authors' EL"], gradient(uniform, z, target, epsilon))
 
 
 def test_linear_forms_agree():
     hidden, (_, target) = torch.randn(30, 6), case()
     matrix = torch.randn(40, 6)
-    found = {name: gradient(loss, hidden, matrix, target, 0.0) for name, loss in peers.LINEAR.items()}
+    gradients = {name: gradient(loss, hidden, matrix, target, 0.0) for name, loss in peers.LINEAR.items()}
     wanted = gradient(lambda x: peers.ours()(F.linear(x, matrix), target, 0.0), hidden)
-    torch.testing.assert_close(found["linear EL"], wanted)
-    if "torch linear_cross_entropy" in found:
-        torch.testing.assert_close(found["torch linear_cross_entropy"], found["matmul + LS-CE"])
+    torch.testing.assert_close(gradients["linear EL"], wanted)
+    if "torch linear_cross_entropy" in gradients:
+        torch.testing.assert_close(gradients["torch linear_cross_entropy"], gradients["matmul + LS-CE"])
 
 
 def test_focal_losses_agree():
     torch.manual_seed(0)
     x, labels = torch.randn(2, 50, 5), torch.randint(-1, 6, (2, 50))
-    found = {name: gradient(loss, x, labels) for name, loss in peers.FOCAL.items()}
+    gradients = {name: gradient(loss, x, labels) for name, loss in peers.FOCAL.items()}
     for name in ("fvcore focal, not scripted", "torchvision focal"):
-        torch.testing.assert_close(found[name], found["detectron2 focal"])
-    torch.testing.assert_close(found["halted focal, plain chunks"], found["halted focal"])
-    assert not torch.allclose(found["halted focal"], found["detectron2 focal"])
+        torch.testing.assert_close(gradients[name], gradients["detectron2 focal"])
+    torch.testing.assert_close(gradients["halted focal, plain chunks"], gradients["halted focal"])
+    assert not torch.allclose(gradients["halted focal"], gradients["detectron2 focal"])
 
 
 def test_measuring():
@@ -71,10 +71,10 @@ def test_measuring():
         torch.frombuffer(mmap.mmap(-1, size), dtype=torch.int8).fill_(1)
 
     calls = {"small": lambda: lambda: torch.ones(8), "large": lambda: large}
-    found = compare(calls, 3, "cpu")
-    assert found["large"]["memory"] == pytest.approx(size, rel=0.2)
-    assert found["small"]["memory"] < size / 8
-    for figures in found.values():
+    measured = compare(calls, 3)
+    assert measured["large"]["memory"] == pytest.approx(size, rel=0.2)
+    assert measured["small"]["memory"] < size / 8
+    for figures in measured.values():
         assert 0 < figures["fastest"] <= figures["seconds"] <= figures["slowest"]
 
 

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from el_plugins.checkpoints.average import average_checkpoints, main
-from el_plugins.checkpoints.choose import best_checkpoints, last_checkpoints
 from el_plugins.checkpoints.safe_loading import load_checkpoint
-from tests.commands import ONE_BY_ONE, PLUGIN, run
+from tests.commands import ONE_BY_ONE, PLUGIN, run, run_with_little_disk
 
 
 def save(path, weights, **extra):
@@ -19,13 +18,15 @@ def save(path, weights, **extra):
 
 def test_the_mean_in_the_stored_dtype(tmp_path):
     values = [torch.randn(50), torch.randn(50), torch.randn(50)]
-    for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64):
+    dtypes = [torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.complex64]
+    for dtype in [*dtypes, torch.float8_e4m3fn, torch.float8_e5m2]:
         stored = [value.to(dtype) for value in values]
         paths = [save(tmp_path / f"{n}.pt", {"w": value}) for n, value in enumerate(stored)]
         averaged = average_checkpoints(paths)["model"]["w"]
         assert averaged.dtype == dtype
-        exact = sum(value.double() for value in stored) / 3
-        assert torch.equal(averaged, exact.to(dtype))
+        wide = torch.complex128 if dtype.is_complex else torch.float64
+        exact = sum(value.to(wide) for value in stored) / 3
+        assert averaged.tolist() == exact.to(dtype).tolist()
 
 
 def test_small_terms_survive_in_bfloat16(tmp_path):
@@ -98,36 +99,36 @@ def test_errors_name_the_file_and_leave_the_output_alone(tmp_path, breakage, mes
     assert sorted(path.name for path in tmp_path.iterdir() if "tmp" in path.name) == []
 
 
-def test_last_by_epoch_and_by_update(tmp_path):
-    for name in ("checkpoint1", "checkpoint9", "checkpoint10", "checkpoint_2_50", "checkpoint_10_400"):
-        (tmp_path / f"{name}.pt").touch()
-    for other in ("checkpoint_last.pt", "checkpoint_best.pt", "checkpoint11.pt.tmp", "mycheckpoint12.pt"):
-        (tmp_path / other).touch()
-
-    def names(*arguments, **options):
-        return [path.stem for path in last_checkpoints(tmp_path, *arguments, **options)]
-
-    assert names(2) == ["checkpoint9", "checkpoint10"]
-    assert names(2, upper_bound=9) == ["checkpoint1", "checkpoint9"]
-    assert names(2, by_update=True) == ["checkpoint_2_50", "checkpoint_10_400"]
-    with pytest.raises(ValueError, match="has 3 epoch checkpoints, fewer than the 4 asked for"):
-        last_checkpoints(tmp_path, 4)
+@pytest.mark.parametrize(
+    ("kind", "weights"),
+    [
+        ("quantised", torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.quint8)),
+        ("torch.sparse_coo", torch.eye(2).to_sparse()),
+    ],
+)
+def test_weights_that_have_no_mean_here_are_refused(kind, weights, tmp_path):
+    path = save(tmp_path / "a.pt", {"w": weights})
+    with pytest.raises(ValueError, match=rf"a\.pt: w is a {kind} tensor, but only dense weights"):
+        average_checkpoints([path])
 
 
-@pytest.mark.parametrize(("maximize", "expected"), [(True, ["9.100", "12.300"]), (False, ["3.200", "9.100"])])
-def test_best_follows_the_direction_of_the_metric(tmp_path, maximize, expected):
-    cfg = {"checkpoint": {"maximize_best_checkpoint_metric": maximize}}
-    for value in ("9.1000", "12.3003", "3.2001"):  # three decimals and fairseq's random digit
-        save(tmp_path / f"checkpoint.best_bleu_{value}.pt", {"w": torch.ones(1)}, cfg=cfg)
-    best = best_checkpoints(tmp_path, 2)
-    assert sorted((path.stem.split("_")[-1][:-1] for path in best), key=float) == expected
+def test_a_full_disk_is_one_line(tmp_path):
+    paths = [save(tmp_path / f"{n}.pt", {"w": torch.randn(100_000)}) for n in range(2)]
+    output = tmp_path / "out.pt"
+    output.write_bytes(b"precious")
+    command = [sys.executable, "-m", "el_plugins.checkpoints.average", "--inputs", *paths, "--output", output]
+    text = run_with_little_disk(200, *command)
+    assert text.endswith(f"status 1\nel-average-checkpoints: {output}: File too large\n")
+    assert output.read_bytes() == b"precious"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["0.pt", "1.pt", "out.pt"]
 
 
-def test_best_of_a_real_training(trained):
-    bleu = [float(path.stem.split("_")[-1]) for path in trained[0].glob("checkpoint.best_bleu_*.pt")]
-    assert bleu
-    best = best_checkpoints(trained[0], 1)
-    assert float(best[0].stem.split("_")[-1]) == max(bleu)
+def test_unsafe_by_name(tmp_path):
+    path, output = tmp_path / "a.pt", tmp_path / "out.pt"
+    save(path, {"w": torch.ones(1)}, more=subprocess.CompletedProcess([], 0))
+    command = [sys.executable, "-m", "el_plugins.checkpoints.average", "--inputs", path, "--output", output]
+    assert "it carries commands.CompletedProcess" in run(*command, check=False)
+    assert "wrote" in run(*command, "--unsafe")
 
 
 def test_command_line_and_generation_from_the_average(trained, corpus, tmp_path):

@@ -11,7 +11,7 @@ from tests.detectron2_heads.detectors import gradients, retinanet, sample, train
 torch.distributed.init_process_group("gloo")
 rank = torch.distributed.get_rank()
 model = DistributedDataParallel(retinanet())
-found = gradients(model.module, training_losses(model, [sample(3, 1)[rank]]))
+own = gradients(model.module, training_losses(model, [sample(3, 1)[rank]]))
 if rank == 0:
-    torch.save(found, sys.argv[1])
+    torch.save(own, sys.argv[1])
 torch.distributed.destroy_process_group()

@@ -49,8 +49,8 @@ def test_threshold_one_is_stock(kind, counts):
 @pytest.mark.parametrize("kind", ["retinanet", "fcos"])
 def test_weights_and_detections_are_stock(kind):
     stock, ours = pair(kind)
-    found = ours.load_state_dict(stock.state_dict(), strict=True)
-    assert not found.missing_keys
+    keys = ours.load_state_dict(stock.state_dict(), strict=True)
+    assert not keys.missing_keys
     assert list(ours.state_dict()) == list(stock.state_dict())
     assert_same_detections(ours, stock, sample(1, 1))
 
@@ -76,10 +76,10 @@ def exported(model, batch):
 def test_scripted_and_traced_inference_is_stock():
     batch = [{"image": sample(1)[0]["image"]}]
     stock, ours = (exported(model.eval(), batch) for model in pair("retinanet"))
-    for found, expected in zip(ours, stock):
-        assert len(found.scores) > 0
-        assert torch.equal(found.pred_boxes.tensor, expected.pred_boxes.tensor)
-        assert torch.equal(found.scores, expected.scores)
+    for one, expected in zip(ours, stock):
+        assert len(one.scores) > 0
+        assert torch.equal(one.pred_boxes.tensor, expected.pred_boxes.tensor)
+        assert torch.equal(one.scores, expected.scores)
 
 
 def halting(**settings):
@@ -179,8 +179,8 @@ def test_non_finite_images(value):
     batch[0]["image"].fill_(value)
     assert not training_losses(ours, batch)["loss_cls"].isfinite()
     with torch.no_grad():
-        found, expected = (model.eval()(batch)[0]["instances"] for model in (ours, stock))
-    assert len(found) == len(expected)
+        detected, expected = (model.eval()(batch)[0]["instances"] for model in (ours, stock))
+    assert len(detected) == len(expected)
 
 
 def test_halting_rewards_confident_objects():

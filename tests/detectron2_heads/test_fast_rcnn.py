@@ -34,9 +34,9 @@ def predictor(target, **arguments):
 
 def proposals(classes):
     boxes = torch.tensor([[8.0, 8.0, 40.0, 40.0]]).repeat(len(classes), 1)
-    found = Instances((64, 64), proposal_boxes=Boxes(boxes), gt_boxes=Boxes(boxes + 2))
-    found.gt_classes = torch.tensor(classes, dtype=torch.long)
-    return found
+    instances = Instances((64, 64), proposal_boxes=Boxes(boxes), gt_boxes=Boxes(boxes + 2))
+    instances.gt_classes = torch.tensor(classes, dtype=torch.long)
+    return instances
 
 
 def losses(layers, *classes):
@@ -51,14 +51,14 @@ def losses(layers, *classes):
 def test_classification_is_encouraging_loss_and_the_rest_is_stock(log_end):
     stock, ours = predictor(FastRCNNOutputLayers), predictor(EncouragingFastRCNNOutputLayers, log_end=log_end)
     ours.load_state_dict(stock.state_dict(), strict=True)
-    (scores, _), found = losses(ours, [0, 3, 1], [2, 3])
+    (scores, _), own = losses(ours, [0, 3, 1], [2, 3])
     _, expected = losses(stock, [0, 3, 1], [2, 3])
-    assert torch.equal(found["loss_box_reg"], expected["loss_box_reg"])
+    assert torch.equal(own["loss_box_reg"], expected["loss_box_reg"])
     target = torch.tensor([0, 3, 1, 2, 3])
-    assert torch.equal(found["loss_cls"], encouraging_loss(scores, target, log_end=log_end))
+    assert torch.equal(own["loss_cls"], encouraging_loss(scores, target, log_end=log_end))
     p = scores.double().softmax(-1).gather(1, target[:, None])
     assert p.max() < log_end
-    torch.testing.assert_close(found["loss_cls"].double(), (-p.log() + (1 - p).log()).mean())
+    torch.testing.assert_close(own["loss_cls"].double(), (-p.log() + (1 - p).log()).mean())
     torch.testing.assert_close(expected["loss_cls"], F.cross_entropy(scores, target))
 
 
@@ -66,10 +66,10 @@ def test_the_bound_reaches_the_loss():
     ours = predictor(EncouragingFastRCNNOutputLayers, log_end=1.0, bonus_eps=0.4)
     scores = torch.tensor([[3.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.1, 0.0]], dtype=torch.float64)
     with EventStorage():
-        found = ours.losses((scores, torch.zeros(2, 12)), [proposals([0, 3])])["loss_cls"]
+        loss = ours.losses((scores, torch.zeros(2, 12)), [proposals([0, 3])])["loss_cls"]
     p = scores.softmax(-1)[[0, 1], [0, 3]]
     assert ((1 - p) < 0.4).tolist() == [True, False]
-    torch.testing.assert_close(found, (-p.log() + (1 - p).clamp(min=0.4).log()).mean())
+    torch.testing.assert_close(loss, (-p.log() + (1 - p).clamp(min=0.4).log()).mean())
 
 
 def test_loss_weight_and_images_without_proposals():

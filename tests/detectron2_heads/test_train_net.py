@@ -20,7 +20,7 @@ from detectron2 import model_zoo
 from sklearn.datasets import load_digits
 
 from detectron2_heads.train_net import LossNormalizer, argument_parser, check_processes
-from el_plugins.detection.coco import write_split
+from experiments.detection.coco import write_split
 from experiments.detection.digits import scenes
 from tests.detectron2_heads.detectors import STOCK_YAML, gradients, retinanet, sample, training_losses
 
@@ -91,9 +91,9 @@ def test_a_resumed_training_sees_the_images_that_it_would_have(data, tmp_path):
     stopped += ids(tmp_path / "stopped", "--resume", "SOLVER.MAX_ITER", 7)
     assert stopped == whole
     assert len(set(whole)) > 5
-    found, expected = (normalizer(tmp_path / name / "model_final.pth") for name in ("stopped", "whole"))
+    resumed, expected = (normalizer(tmp_path / name / "model_final.pth") for name in ("stopped", "whole"))
     # Images are flipped at random. Started anew at 100 it would be larger by more than 0.9**4 * 10.
-    assert found == pytest.approx(expected, abs=3)
+    assert resumed == pytest.approx(expected, abs=3)
 
 
 def test_a_training_that_diverges_says_when(data, tmp_path):

@@ -15,8 +15,10 @@ from tests.pages import REPOSITORY, blocks, commands
 METADATA = "".join((REPOSITORY / name).read_text() for name in ("setup.py", "pyproject.toml"))
 NEEDED = {
     "detectron2_heads.train_net": "detectron2",
+    "experiments.detection.demo": "detectron2",
     "experiments.studies": "accelerate",
     "benchmarks.losses": "fvcore",
+    "benchmarks.gpu": "fvcore",
 }
 
 OWN = {"el-nmt-benchmark", "el-detection-benchmark"}  # they split their arguments first
@@ -181,9 +183,9 @@ def hydra_errors():
 
 def test_settings_of_a_benchmark(tmp_path):
     read_settings = pytest.importorskip("el_plugins.nmt.benchmark.settings").read_settings
-    found = [block for block in blocks("yaml") if "systems:" in block.text]
-    assert found
-    for number, block in enumerate(found):
+    files = [block for block in blocks("yaml") if "systems:" in block.text]
+    assert files
+    for number, block in enumerate(files):
         path = tmp_path / f"{number}.yaml"
         path.write_text(block.text)
         assert len(read_settings(path).systems) > 1

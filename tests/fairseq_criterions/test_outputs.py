@@ -16,7 +16,7 @@ from tests.fairseq_criterions.criteria import (
     criterion_of,
     loss_gradient_log,
     needs_layers_in,
-    two_processes,
+    processes,
 )
 
 FUSED = "--fused-output-layer"
@@ -74,8 +74,8 @@ def test_a_model_with_other_probabilities_keeps_them(setting):
     other = copy.copy(model)
     other.__class__ = Doubled
     output = other(**sample["net_input"])
-    found = AsLogits(other).get_normalized_probs(output, log_probs=True)
-    torch.testing.assert_close(found, torch.log_softmax(2 * output[0], dim=-1))
+    log_probs = AsLogits(other).get_normalized_probs(output, log_probs=True)
+    torch.testing.assert_close(log_probs, torch.log_softmax(2 * output[0], dim=-1))
     # log_softmax needs its output again, so it must not be written over.
     loss, _, _ = criterion_of(task)(other, sample)
     loss.backward()
@@ -92,7 +92,7 @@ def test_two_processes_with_features(train):
     options = ["--sentence-avg", "--max-update", 2, "--dropout", 0, FUSED]
     options += ["--share-decoder-input-output-embed"]
     one, _ = train(*options, "--update-freq", 2)
-    two, output = train(*options, *GLOO, launcher=two_processes(29532))
+    two, output = train(*options, *GLOO, launcher=processes(2, 29532))
     assert "distributed_world_size': 2" in output
     assert_same_weights(one / "checkpoint_last.pt", two / "checkpoint_last.pt", rtol=1e-4, atol=1e-5)
 

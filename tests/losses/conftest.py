@@ -3,8 +3,14 @@ import os
 
 import pytest
 import torch
+from hypothesis import settings
 
 from el_plugins.losses.kernels import backends, compile_cache, linear_function, use
+
+# make trust draws more: HYPOTHESIS_PROFILE=trust.
+settings.register_profile("quick", max_examples=15, deadline=None, derandomize=True, database=None)
+settings.register_profile("trust", max_examples=500, deadline=None, derandomize=True, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture
@@ -19,8 +25,11 @@ def no_fallback(monkeypatch):
     compile_cache.compiled.cache_clear()
 
 
-# Set before Python starts: see test_triton.py.
+# Set before Python starts: see test_triton.py and test_gpu.py.
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
+ON_GPU = os.environ.get("TEST_DEVICE") == "cuda"
+if ON_GPU:
+    torch.set_default_device("cuda")  # before the tests' constants are made
 
 
 @pytest.fixture(
@@ -28,11 +37,11 @@ INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
         "formula",
         "chunks",
         pytest.param("compiled", marks=pytest.mark.long),
-        *(["triton"] if INTERPRETED else []),
+        *(["triton"] if INTERPRETED or ON_GPU else []),
     ]
 )
 def path(request):
-    """Every implementation that runs on a CPU, in turn."""
+    """Every implementation that runs here, in turn."""
     if request.param == "compiled":
         request.getfixturevalue("no_fallback")
     with use(request.param):
@@ -49,7 +58,7 @@ def formula():
 @pytest.fixture(params=["formula", "chunks", "auto"])
 def small_chunks(request, monkeypatch):
     """Three rows at a time of the linear form, so that every test goes through several chunks."""
-    monkeypatch.setattr(linear_function, "rows_at_a_time", lambda count, classes: 3)
+    monkeypatch.setattr(linear_function, "rows_at_a_time", lambda *_: 3)
     with use(request.param):
         yield request.param
 

@@ -3,10 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from el_plugins.losses import encouraging_loss, linear_encouraging_loss
-from el_plugins.losses.kernels import linear_function
+from el_plugins.losses.kernels import linear_chunks, linear_function
 from tests.losses.linear_cases import layer
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
@@ -37,10 +38,34 @@ def test_all_logits_never_exist_at_once(small_chunks, bonus):
 
 def test_rows_at_a_time_is_as_documented(monkeypatch):
     monkeypatch.undo()
-    assert linear_function.rows_at_a_time(100_000, 32_000) == 2**22 // 32_000
-    assert linear_function.rows_at_a_time(4096, 256_000) == 128
-    assert linear_function.rows_at_a_time(512, 256_000) == 32
-    assert linear_function.rows_at_a_time(0, 0) > 0
+
+    def rows(count, classes):
+        return linear_function.rows_at_a_time(torch.empty(count, 4), classes)
+
+    assert rows(100_000, 32_000) == 2**22 // 32_000
+    assert rows(4096, 256_000) == 128
+    assert rows(512, 256_000) == 32
+    assert rows(0, 0) > 0
+
+
+def test_rows_at_a_time_of_a_gpu(monkeypatch):
+    monkeypatch.undo()
+
+    def rows(count, classes, free=None, dtype=torch.bfloat16):
+        monkeypatch.setattr(linear_chunks, "free_memory", lambda x: free)
+        with FakeTensorMode():
+            hidden = torch.empty(count, 4, device="cuda", dtype=dtype)
+        return linear_function.rows_at_a_time(hidden, classes)
+
+    assert rows(8192, 32_000) == rows(8192, 131_072) == rows(100, 10**7) == 1024
+    assert rows(8192, 6_632) == 4864  # 19 times 256, below 2**25 logits
+    assert rows(2**20, 131_072) == 2**16
+    free = 2**34  # an eighth is 2 GiB
+    assert rows(2**20, 131_072, free) == 2**31 // (131_072 * 2)
+    assert rows(2**20, 131_072, free, torch.float32) == 2**31 // (131_072 * 4)
+    assert rows(8192, 131_072, free // 16) == 512
+    assert rows(8192, 131_072, 0) == 256
+    assert rows(0, 0, free) >= 1024
 
 
 @pytest.mark.parametrize(("bonus", "message"), [("log", "needs reduction='none'"), ("none", "twice|'none'")])

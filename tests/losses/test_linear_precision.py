@@ -36,7 +36,8 @@ def test_errors_of_odd_sizes_are_single_precisions_own(classes, options):
     for got, plain, expected in zip(actual, single, exact):
         scale = 1 + expected.abs()
         error, allowed = ((got - expected) / scale).abs().max(), ((plain - expected) / scale).abs().max()
-        assert error <= 1.5 * allowed + 1e-6
+        # A product of few rows may sum 32,000 terms one after another: 6e-6 by itself with MKL.
+        assert error <= 1.5 * allowed + (1e-6 if classes < 32000 else 1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

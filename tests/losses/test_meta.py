@@ -119,7 +119,7 @@ def test_compiled_code_relative_to_the_second_class(name, smoothing):
         torch.testing.assert_close(one, other, check_dtype=False, rtol=1e-5, atol=1e-6, msg=member)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("path", ["chunks", "triton", "formula"])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_a_gpu_is_not_synchronized(path, options):

@@ -62,9 +62,9 @@ def test_fitting_leaves_pairs_together_and_says_how_many_go(capsys):
 
 def test_hold_out_takes_one_of_so_many():
     text = {"de": [str(n) for n in range(1, 8)], "en": [str(-n) for n in range(1, 8)]}
-    rest, held_out = hold_out(text, 3)
+    training, held_out = hold_out(text, 3)
     assert held_out == {"de": ["3", "6"], "en": ["-3", "-6"]}
-    assert rest == {"de": ["1", "2", "4", "5", "7"], "en": ["-1", "-2", "-4", "-5", "-7"]}
+    assert training == {"de": ["1", "2", "4", "5", "7"], "en": ["-1", "-2", "-4", "-5", "-7"]}
     with pytest.raises(ValueError, match="too few sentences within the length limits to hold out one of 23"):
         hold_out(text, 23)
 
@@ -96,11 +96,11 @@ def test_subwords_join_to_the_text(split, whole, separate, tmp_path):
     assert any(".de" in name for name in learned) is separate
 
 
-def test_separate_subwords_know_one_language_alone(tmp_path):
+def test_separate_subwords_know_only_their_language(tmp_path):
     text = {"train": {"de": ["xyxy"] * 9, "en": ["abab"] * 9}}
     together = split_words(text, 10, tmp_path / "one")
-    apart = split_words(
+    separate = split_words(
         {**text, "test": {"de": ["abab"], "en": ["abab"]}}, 10, tmp_path / "two", separate=True
     )
     assert together["train"]["en"][0] == "abab"
-    assert apart["test"] == {"de": ["a@@ b@@ a@@ b"], "en": ["abab"]}
+    assert separate["test"] == {"de": ["a@@ b@@ a@@ b"], "en": ["abab"]}

@@ -26,8 +26,8 @@ def archive(tmp_path, source_lines, target_lines, segments='<seg id="1"> a </seg
 def test_titles_are_sentences_and_the_rest_about_a_talk_is_not(tmp_path):
     about = ["<url>u</url>", "<keywords>k</keywords>", "<speaker>s</speaker>", "<talkid>1</talkid>"]
     text = [*about, "<title>T</title>", "<description>D</description>", " One . ", "<reviewer>r</reviewer>"]
-    found = archive(tmp_path, text, text).training()
-    assert found == {"de": ["T", "D", "One ."], "en": ["T", "D", "One ."]}
+    sentences = archive(tmp_path, text, text).training()
+    assert sentences == {"de": ["T", "D", "One ."], "en": ["T", "D", "One ."]}
 
 
 def test_a_missing_line_is_noticed(tmp_path):
@@ -36,5 +36,7 @@ def test_a_missing_line_is_noticed(tmp_path):
 
 
 def test_typographic_apostrophes_of_sets(tmp_path):
-    found = archive(tmp_path, ["E"], ["O"], '<seg id="1"> it\u2019s </seg>\n<seg id="2">so</seg>').set("SET")
-    assert found["en"] == ["it's", "so"]
+    sentences = archive(tmp_path, ["E"], ["O"], '<seg id="1"> it\u2019s </seg>\n<seg id="2">so</seg>').set(
+        "SET"
+    )
+    assert sentences["en"] == ["it's", "so"]

@@ -76,8 +76,8 @@ def test_empty_sides_are_counted():
 def test_shared_sentences_of_either_side_count_without_case_and_spacing():
     assert describe_shared(splits(train=TRAIN, valid=TRAIN, test=TEST)) == ""
     shared = [(TRAIN[0][0].upper(), "Other words"), ("Andere Worte", TRAIN[1][1].replace(" ", "  "))]
-    found = describe_shared(splits(train=TRAIN, valid=VALID, test=TEST, news=[*shared, *TEST])).split("\n")
-    assert found == [
+    lines = describe_shared(splits(train=TRAIN, valid=VALID, test=TEST, news=[*shared, *TEST])).split("\n")
+    assert lines == [
         f"1 of 6 sentences of news.de, such as: {TRAIN[0][0].upper()}",
         f"1 of 6 sentences of news.en, such as: {shared[1][1]}",
     ]

@@ -9,6 +9,7 @@ from tests.commands import ONE_BY_ONE, PLUGIN, run
 sacrebleu = pytest.importorskip("sacrebleu")
 pytest.importorskip("fairseq")
 
+from el_plugins.nmt.score import main
 from el_plugins.nmt.scoring import score_tokenised
 
 
@@ -77,3 +78,30 @@ def test_bad_input_is_named(tmp_path):
         "el-score", tmp_path / "out", "--reference", tmp_path / "ref", check=False
     )
     assert "No such file" in run("el-score", tmp_path / "none", check=False)
+    (tmp_path / "empty").touch()
+    (tmp_path / "latin").write_bytes("déjà\n".encode("latin-1"))
+    for file, reference, message in [
+        ("empty", "empty", "empty is empty"),
+        ("out", "empty", "1 translations, but 0 references"),
+        ("latin", "out", "latin is not UTF-8 text: "),
+        ("out", "latin", "latin is not UTF-8 text: "),
+    ]:
+        with pytest.raises(SystemExit, match=f"^el-score: .*{message}"):
+            main([str(tmp_path / file), "--reference", str(tmp_path / reference)])
+
+
+def test_the_folder_of_json_is_made_and_a_pipe_is_read_once(tmp_path):
+    (tmp_path / "ref").write_text("one two three four\n")
+    folder = tmp_path / "made" / "if missing"
+    command = ["el-score", "/dev/stdin", "--reference", tmp_path / "ref", "--json", folder / "scores.json"]
+    run(*command, text="one two three four\n")
+    assert json.loads((folder / "scores.json").read_text())["bleu"]["score"] == pytest.approx(100)
+    (tmp_path / "file").touch()
+    text = run(*command[:-1], tmp_path / "file" / "a.json", text="one\n", check=False)
+    assert text.splitlines()[-1] == f"el-score: {tmp_path / 'file'}: File exists"
+
+
+def test_missing_sentences_point_to_the_flag_of_fairseq(tmp_path):
+    (tmp_path / "out").write_text("S-0\ta\nT-0\tb\nH-0\t-1\tb\nS-2\ta\nT-2\tb\nH-2\t-1\tb\n")
+    text = run("el-score", tmp_path / "out", check=False)
+    assert "without --required-batch-size-multiple 1 it leaves sentences out" in text

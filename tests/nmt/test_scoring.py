@@ -53,11 +53,11 @@ def test_scores_are_sacrebleus():
 
 @pytest.mark.parametrize("test", ["bs", "ar"])
 def test_paired_tests_tell_systems_apart(test):
-    found = paired_test({"bad": BAD, "good": GOOD, "the same": BAD}, REFERENCES, test)
-    assert set(found) == {"good", "the same"}
-    assert found["good"]["bleu"] < 0.01
-    assert set(found["the same"].values()) == {1.0}
-    assert found == paired_test({"bad": BAD, "good": GOOD, "the same": BAD}, REFERENCES, test)
+    p_values = paired_test({"bad": BAD, "good": GOOD, "the same": BAD}, REFERENCES, test)
+    assert set(p_values) == {"good", "the same"}
+    assert p_values["good"]["bleu"] < 0.01
+    assert set(p_values["the same"].values()) == {1.0}
+    assert p_values == paired_test({"bad": BAD, "good": GOOD, "the same": BAD}, REFERENCES, test)
 
 
 @pytest.mark.parametrize("test", ["bs", "ar"])
@@ -114,7 +114,7 @@ def test_losses_that_are_not_finite():
 
 
 @pytest.mark.parametrize(
-    ("line", "found"),
+    ("line", "diverged"),
     [
         ("FloatingPointError: gradients are Nan/Inf", True),
         ("FloatingPointError: Minimum loss scale reached (0.0001). Your loss is probably exploding.", True),
@@ -126,11 +126,11 @@ def test_losses_that_are_not_finite():
         (INCONSISTENT.format("1.25000000", "1.50000000"), False),
     ],
 )
-def test_the_end_of_a_diverged_log(line, found, tmp_path):
+def test_the_end_of_a_diverged_log(line, diverged, tmp_path):
     log = tmp_path / "train.log"
     before = "$ fairseq-train before\nFloatingPointError: gradients are Nan/Inf\n"
     log.write_text(f"{before}$ fairseq-train\n{line}\n")
-    assert ended_by_divergence(log) == found
+    assert ended_by_divergence(log) == diverged
 
 
 def test_a_failing_command_shows_the_end_of_its_log(tmp_path):

@@ -23,8 +23,8 @@ TALK = [
 
 def catalogue_pairs(language, folder, count):
     """Real (English, ``language``) sentences of Django's catalogues, the shorter first."""
-    (requirement,) = [name for name in PACKAGES["*"] if name.startswith("django==")]
-    pairs = corpus([download_wheel(requirement, folder)], language)
+    ((requirement, pinned),) = [item for item in PACKAGES["*"].items() if item[0].startswith("django==")]
+    pairs = corpus([download_wheel(requirement, pinned, folder)], language)
     return list(islice(cycle(sorted(pairs, key=lambda pair: len(pair[0]))[40:240]), count))
 
 

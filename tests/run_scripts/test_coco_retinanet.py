@@ -20,7 +20,8 @@ from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from detectron2.modeling.backbone import BasicStem, ResNet
 from sklearn.datasets import load_digits
 
-from el_plugins.detection.coco import write_split
+from el_plugins.utils.downloads import sha256
+from experiments.detection.coco import write_split
 from experiments.detection.digits import scenes
 
 SCRIPT = REPOSITORY / "run_scripts" / "coco_retinanet.sh"
@@ -69,6 +70,9 @@ def recipe(mirror, folder, *arguments, check=True, **environment):
         "DETECTRON2_DATASETS": str(folder / "datasets"),
         "OUTPUT": str(folder / "out"),
         "SEEDS": "1 2",
+        "TRUST_CHECKSUM": " ".join(
+            sha256(path) for name in ("*.zip", "*.pkl") for path in mirror.rglob(name)
+        ),
         **environment,
     }
     return run("bash", SCRIPT, *arguments, cwd=folder, check=check, env=environment)
@@ -81,7 +85,7 @@ def test_the_whole_recipe_and_again(mirror, tmp_path):
     rows = [line.split("|") for line in output.splitlines() if line.startswith("| ") and "focal" in line]
     assert {row[1].strip(): row[2].strip() for row in rows[:2]} == {"focal": "2", "halted_focal": "2"}
     assert "±" in (tmp_path / "out" / "report.md").read_text()
-    assert "4 of them done before" in recipe(mirror, tmp_path, *SMALL)
+    assert "4 of them complete already" in recipe(mirror, tmp_path, *SMALL)
     # Other settings in the folder of finished runs.
     other = recipe(mirror, tmp_path, *SMALL, "MODEL.RETINANET.FOCAL_LOSS_GAMMA", "2", check=False)
     assert "was made with other settings (MODEL.RETINANET.FOCAL_LOSS_GAMMA): take another folder" in other
@@ -113,6 +117,9 @@ def test_bad_input_is_named(mirror, tmp_path):
     many = recipe(mirror, tmp_path, check=False, NUM_GPUS="many")
     assert "NUM_GPUS must be a whole number from 1, got many" in many
     assert "SYSTEMS must be of focal" in recipe(mirror, tmp_path, check=False, SYSTEMS="fancy")
+    unknown = recipe(mirror, tmp_path, check=False, TRUST_CHECKSUM="")
+    assert "annotations_trainval2017.zip.part has SHA-256" in unknown
+    assert "expected 113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268: delete it" in unknown
     broken = tmp_path / "broken"
     shutil.copytree(mirror, broken)
     archive = broken / "zips" / "val2017.zip"

@@ -1,5 +1,7 @@
 """Downloads of the recipes, from a server that can send the rest of a file."""
 
+import hashlib
+import os
 import re
 import subprocess
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +12,7 @@ import pytest
 
 COMMON = Path(__file__).parents[2] / "run_scripts" / "common.sh"
 CONTENT = bytes(range(256)) * 40
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Server(ThreadingHTTPServer):
@@ -51,10 +54,13 @@ def server():
         thread.join()
 
 
-def fetch(server, path, *size):
+def fetch(server, path, *size, trust=""):
     words = f"http://127.0.0.1:{server.server_port}/archive", path, *size
     command = ["bash", "-euo", "pipefail", "-c", 'source "$0"; fetch "$@"', COMMON, *words]
-    return subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "TRUST_CHECKSUM": trust}
+    return subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, env=environment
+    )
 
 
 @pytest.mark.parametrize("there", [0, 1000, len(CONTENT)], ids=["nothing", "a part", "all"])
@@ -62,8 +68,8 @@ def test_downloads_go_on_where_they_stopped(server, tmp_path, there):
     path = tmp_path / "archive.tgz"
     if there:
         Path(f"{path}.part").write_bytes(CONTENT[:there])
-    found = fetch(server, path, len(CONTENT))
-    assert found.returncode == 0, found.stderr
+    fetched = fetch(server, path, len(CONTENT), SHA256)
+    assert fetched.returncode == 0, fetched.stderr
     assert path.read_bytes() == CONTENT
     assert server.starts == [there]
     assert [file.name for file in tmp_path.iterdir()] == ["archive.tgz"]
@@ -79,7 +85,21 @@ def test_a_file_that_is_there_is_not_downloaded(server, tmp_path):
 
 def test_what_has_the_wrong_size_is_not_taken_for_whole(server, tmp_path):
     path = tmp_path / "archive.tgz"
-    found = fetch(server, path, 5)
-    assert found.returncode == 1
-    assert f"{path}.part has {len(CONTENT)} bytes, expected 5: delete it and start again" in found.stderr
+    fetched = fetch(server, path, 5)
+    assert fetched.returncode == 1
+    assert f"{path}.part has {len(CONTENT)} bytes, expected 5: delete it and start again" in fetched.stderr
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("pinned", "expected"), [((), "and none is on record"), (("", "0123"), "expected 0123")]
+)
+def test_an_unknown_checksum_is_taken_only_by_name(server, tmp_path, pinned, expected):
+    path = tmp_path / "archive.tgz"
+    fetched = fetch(server, path, *pinned)
+    assert fetched.returncode == 1
+    assert f"{path}.part has SHA-256 {SHA256}, {expected}: delete it, or compare it with" in fetched.stderr
+    assert fetch(server, path, *pinned, trust="0" * 64).returncode == 1
+    assert fetch(server, path, *pinned, trust=f"{'0' * 64} {SHA256}").returncode == 0
+    assert path.read_bytes() == CONTENT
+    assert server.starts == [0, len(CONTENT), len(CONTENT)]

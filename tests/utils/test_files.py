@@ -1,10 +1,11 @@
 """Files and folders that are complete or absent."""
 
+import errno
 import os
 
 import pytest
 
-from el_plugins.utils.files import atomic_dir, atomic_file, write_text
+from el_plugins.utils.files import atomic_dir, atomic_file, read_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -35,8 +36,29 @@ def test_a_folder_appears_when_it_is_complete(tmp_path):
     folder = tmp_path / "folder"
     with pytest.raises(FileExistsError), atomic_dir(folder) as unfinished:
         (unfinished / "half").mkdir() or (unfinished / "half").mkdir()
-    assert not folder.exists()
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "folder.unfinished" / "left by a killed process").mkdir(parents=True)
     with atomic_dir(folder) as unfinished:
         assert list(unfinished.iterdir()) == []
         (unfinished / "all").touch()
     assert os.listdir(tmp_path) == ["folder"]
+
+
+@pytest.mark.parametrize("writing", [atomic_file, atomic_dir])
+def test_an_error_of_the_system_names_the_file(writing, tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: '.*/target'"), writing(tmp_path / "target"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{\xff}", "f.json is not UTF-8 text: .* 0xff in position 1"),
+        (b"[1,", "f.json is not valid JSON: .*"),
+    ],
+)
+def test_what_cannot_be_read_is_named(content, message, tmp_path):
+    (tmp_path / "f.json").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_json(tmp_path / "f.json")

@@ -42,13 +42,18 @@ def test_other_settings_are_refused(tmp_path):
 
 
 def test_what_is_written_is_valid_json(tmp_path):
-    found = {"AP": 1.5, "APl": float("nan"), "classes": [float("nan"), 2, "nan"], "pair": (1.0, float("nan"))}
+    values = {
+        "AP": 1.5,
+        "APl": float("nan"),
+        "classes": [float("nan"), 2, "nan"],
+        "pair": (1.0, float("nan")),
+    }
     path = tmp_path / "results.json"
     for write in (write_json, lambda path, value: write_json_lines(path, [value])):
         with pytest.raises(ValueError, match="not JSON compliant"):
-            write(path, found)
+            write(path, values)
         assert not path.exists()
-    write_json(path, without_nan(found))
+    write_json(path, without_nan(values))
     assert json.loads(path.read_text()) == {
         "AP": 1.5,
         "APl": None,

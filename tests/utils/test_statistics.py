@@ -10,17 +10,17 @@ from el_plugins.utils.statistics import paired_t_test
 def test_over_seeds_by_hand():
     # Differences 1, 2, 3: mean 2, deviation 1, t = 2 sqrt(3) with 2 degrees of freedom, where
     # p = 1 - t / sqrt(t^2 + 2) and the 97.5 % quantile is 4.30265.
-    found = paired_t_test({1: 31.0, 2: 33.0, 3: 36.0, 9: 1.0}, {3: 33.0, 2: 31.0, 1: 30.0, 8: 2.0})
-    assert found["seeds"] == 3
-    assert found["difference"] == pytest.approx(2.0)
-    assert found["p_value"] == pytest.approx(1 - 2 * 3**0.5 / 14**0.5)
-    assert found["low"] == pytest.approx(2 - 4.30265 / 3**0.5, abs=1e-4)
-    assert found["high"] == pytest.approx(2 + 4.30265 / 3**0.5, abs=1e-4)
+    test = paired_t_test({1: 31.0, 2: 33.0, 3: 36.0, 9: 1.0}, {3: 33.0, 2: 31.0, 1: 30.0, 8: 2.0})
+    assert test["seeds"] == 3
+    assert test["difference"] == pytest.approx(2.0)
+    assert test["p_value"] == pytest.approx(1 - 2 * 3**0.5 / 14**0.5)
+    assert test["low"] == pytest.approx(2 - 4.30265 / 3**0.5, abs=1e-4)
+    assert test["high"] == pytest.approx(2 + 4.30265 / 3**0.5, abs=1e-4)
 
 
 @pytest.mark.parametrize("scores", [{1: 30.0}, {1: 31.0, 2: 31.0}])
 def test_nothing_to_test(scores):
-    found = paired_t_test(scores, {1: 30.0, 2: 30.0})
-    assert found["difference"] is not None
-    assert found["p_value"] is None
+    test = paired_t_test(scores, {1: 30.0, 2: 30.0})
+    assert test["difference"] is not None
+    assert test["p_value"] is None
     assert paired_t_test(scores, {})["difference"] is None

@@ -1,17 +1,16 @@
-"""Train, evaluate and compare detectors over seeds, as one YAML file says: ``el-detection-benchmark``.
+"""Train, evaluate and compare detectors over seeds, as described by a YAML file: ``el-detection-benchmark``.
 
-Started again after whatever stopped it, it does only what is missing. A system or a seed more adds runs; a
-setting that changes finished runs is refused, so that results never mix. Several machines train every run
-together: start all alike, with --num-machines, --machine-rank and --master, on a shared --output folder.
+Started again after any interruption, it does only what is missing. New systems and seeds add runs; a change
+of how finished runs were trained is refused, so that results never mix. Several machines train every run
+together: start the same command on each, with --num-machines, --machine-rank and --master, on a shared
+--output folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import secrets
-import signal
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,9 @@ from el_plugins.detection.benchmark.data import fingerprint, prepare
 from el_plugins.detection.benchmark.machines import Machines, check_same
 from el_plugins.detection.benchmark.runs import Run
 from el_plugins.detection.benchmark.settings import Benchmark, check, read_settings, select
-from el_plugins.utils.divergence import DIVERGED, diverged_at
 from el_plugins.utils.files import write_text
+from el_plugins.utils.program import program, reason
+from el_plugins.utils.runs import announce
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -46,7 +46,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=float,
         default=120.0,
         metavar="MINUTES",
-        help="for the other machines, wherever they meet (default: %(default)g)",
+        help="time limit of waiting for the other machines (default: %(default)g)",
     )
     options = parser.parse_args(arguments)
     if options.num_machines < 1:
@@ -61,7 +61,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def read(options: argparse.Namespace) -> Benchmark:
-    """The settings file with what the command line changes of it."""
+    """The settings file, with the changes of the command line."""
     benchmark = read_settings(options.settings)
     if options.systems:
         benchmark.systems = select(benchmark, options.systems)
@@ -73,7 +73,7 @@ def read(options: argparse.Namespace) -> Benchmark:
 
 
 def gpus_in_use(asked: int | None) -> int:
-    """GPUs of this machine that a run takes; 1 process where there is none.
+    """Number of this machine's GPUs that a run uses; 1 process without a GPU.
 
     Raises:
         ValueError: more are asked for than there are.
@@ -113,14 +113,14 @@ def plan(benchmark: Benchmark, settings: Path, output: Path, machines: Machines)
         "the order of systems and seeds": [run.name for run in runs],
         "the output folder": seen.read_text(encoding="utf-8") if seen.exists() else None,
         "GPUs": gpus,
-        **{f"{key} of {run.name}": value for run in runs for key, value in run.fingerprint.items()},
+        **{f"{key} of {run.name}": value for run in runs for key, value in run.training_settings.items()},
     }
     check_same(machines, own)
     return runs
 
 
 def execute(runs: Sequence[Run], machines: Machines) -> dict[str, str]:
-    """Do what is missing of ``runs``; why, by name, for those that failed."""
+    """Complete ``runs``; the reasons, by name, of those that failed."""
     failed: dict[str, str] = {}
     for run in runs:
         try:
@@ -128,7 +128,7 @@ def execute(runs: Sequence[Run], machines: Machines) -> dict[str, str]:
         except (OSError, RuntimeError, ValueError) as error:
             failed[run.name] = str(error)
             print(f"{run.name} failed: {error}")
-        # A run that failed on one machine failed.
+        # A run that failed on one machine has failed.
         whys = machines.meet(f"{run.name} ended", failed.get(run.name))
         if run.name not in failed and any(whys) and not run.result.exists():
             failed[run.name] = next(filter(None, whys))
@@ -139,11 +139,7 @@ def benchmark(options: argparse.Namespace, machines: Machines) -> None:
     """Plan, execute and report."""
     output = (options.output or Path("outputs") / options.settings.stem).resolve()
     runs = plan(read(options), options.settings, output, machines)
-    done = [run for run in runs if run.result.exists()]
-    print(f"{len(runs)} runs in {output}, {len(done)} of them done before")
-    for run in done:
-        if DIVERGED in (record := json.loads(run.result.read_text(encoding="utf-8"))):
-            print(f"{run.name} {diverged_at(record[DIVERGED])} before; to try it again, delete {run.folder}")
+    announce(runs)
     failed = execute(runs, machines)
     if machines.rank == 0:
         summary.write(runs, failed, output)
@@ -157,20 +153,14 @@ def benchmark(options: argparse.Namespace, machines: Machines) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-detection-benchmark``."""
     options = parse_arguments(arguments)
-    # `kill` ends the training, too, by SIGINT: a shell may have started us with that ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    machines = Machines()
-    try:
+    with program("el-detection-benchmark", "stopped; start it again to resume"):
         read(options)  # mistakes in the file need no other machine
         machines = Machines(options.num_machines, options.machine_rank, options.master, options.wait)
-        benchmark(options, machines)
-    except KeyboardInterrupt:
-        machines.stop("it was interrupted")
-        raise SystemExit("\nel-detection-benchmark: stopped; start it again to go on") from None
-    except (OSError, RuntimeError, ValueError) as error:
-        machines.stop(str(error))
-        raise SystemExit(f"el-detection-benchmark: {error}") from error
+        try:
+            benchmark(options, machines)
+        except (KeyboardInterrupt, OSError, RuntimeError, ValueError) as error:
+            machines.stop(reason(error) or "it was interrupted")
+            raise
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The benchmark's data: made where missing, checked before the first update, and their fingerprint."""
+"""The benchmark's data: made if missing, checked before the first update, and fingerprinted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from el_plugins.detection.benchmark.settings import Benchmark, DataSet
 
 
 def prepare(benchmark: Benchmark, folder: Path) -> None:
-    """Run the file's own ``prepare`` command in ``folder`` where a file or folder is missing.
+    """Run the YAML file's ``prepare`` command in ``folder`` if a file or folder is missing.
 
     Raises:
         RuntimeError: the command failed.
@@ -32,7 +32,7 @@ def prepare(benchmark: Benchmark, folder: Path) -> None:
 def fingerprint(data: DataSet) -> str:
     """SHA-256 of the annotations, and of the names and sizes of the images that they name.
 
-    Sizes, for reading COCO's 20 GB of images would take minutes at every start.
+    Sizes only: reading COCO's 20 GB of images would take minutes at every start.
 
     Raises:
         ValueError: the annotations are not in COCO's format, or an image is missing.
@@ -52,7 +52,7 @@ def fingerprint(data: DataSet) -> str:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of every file of a folder, by name; {} where there is none."""
+    """Bytes of every file of a folder, by name; {} if it does not exist."""
     if not folder.is_dir():
         return {}
     with os.scandir(folder) as entries:

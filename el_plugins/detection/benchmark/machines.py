@@ -48,7 +48,7 @@ class Machines:
         return [*ranks, "--dist-url", f"tcp://{self.host}:{self.port + 1}"]
 
     def meet(self, where: str, value: Any = None) -> list[Any]:
-        """Wait until every machine is at ``where``; the values that they came with, by rank.
+        """Wait until every machine is at ``where``; the values they brought, by rank.
 
         Raises:
             RuntimeError: one did not come in time, or stopped.
@@ -68,7 +68,7 @@ class Machines:
         return self._hear(what, 0, what)
 
     def stop(self, reason: str) -> None:
-        """Tell the others that this machine will not go on."""
+        """Tell the others that this machine has stopped."""
         if self.count > 1:
             try:
                 self._say(STOPPED, f"machine {self.rank} stopped: {reason}")
@@ -77,7 +77,7 @@ class Machines:
                 return  # nobody is there to be told
 
     def leave(self) -> None:
-        """Say goodbye; machine 0, which the others talk through, stays until all have."""
+        """Leave; machine 0, which holds the store, waits until all have left."""
         if self.count == 1:
             return
         self._say(f"left/{self.rank}", None)

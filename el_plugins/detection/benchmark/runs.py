@@ -1,7 +1,6 @@
 """One run of the detection benchmark: a system with a seed, trained to the end and evaluated.
 
-A run that was stopped goes on from its last checkpoint. One that diverges is done, with the iteration as
-its result.
+A stopped run resumes from its last checkpoint. A diverged run is complete: its result is the iteration.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from detectron2.config import CfgNode
 from tqdm import tqdm
@@ -24,13 +23,13 @@ from el_plugins.detection.benchmark.machines import Machines
 from el_plugins.detection.benchmark.settings import Benchmark, System
 from el_plugins.utils.commands import run
 from el_plugins.utils.divergence import DIVERGED
-from el_plugins.utils.files import check_settings, write_json
-from el_plugins.utils.locks import locked
+from el_plugins.utils.files import read_json, write_json
+from el_plugins.utils.runs import BenchmarkRun
 from el_plugins.utils.versions import versions
 
 PROGRESS = re.compile(r"iter: (\d+).*?total_loss: (\S+)")
 PACKAGES = ("el_plugins", "torch", "torchvision", "detectron2", "sal-detectron2", "pycocotools", "numpy")
-# Config keys that say where and how a run goes, not what comes out.
+# Config keys that do not change the result.
 NOT_DECIDING = re.compile(
     r"OUTPUT_DIR|MODEL\.(WEIGHTS|DEVICE)|SOLVER\.CHECKPOINT_PERIOD|TEST\.EVAL_PERIOD|VIS_PERIOD|CUDNN_BENCHMARK"
     r"|DATALOADER\.NUM_WORKERS|DATASETS\.(TRAIN|TEST)"
@@ -38,38 +37,23 @@ NOT_DECIDING = re.compile(
 
 
 @dataclass(frozen=True)
-class Run:
-    """A system with a seed, in a folder of its own under ``output``; calling it does what is missing."""
+class Run(BenchmarkRun):
+    """A system with a seed; calling it does what is missing."""
+
+    trainer: ClassVar[str] = "detectron2_heads.train_net"
 
     benchmark: Benchmark
     system: System
-    seed: int
-    output: Path
     gpus: int  # of each machine
     machines: Machines
     data: dict[str, str]  # fingerprints by split
-
-    @property
-    def name(self) -> str:
-        """For people: system/seed."""
-        return f"{self.system.name}/seed{self.seed}"
-
-    @property
-    def folder(self) -> Path:
-        """Where everything of this run goes."""
-        return self.output / "runs" / self.system.name / f"seed{self.seed}"
-
-    @property
-    def result(self) -> Path:
-        """The file whose presence says that the run was trained to the end, or diverged."""
-        return self.folder / "result.json"
 
     @cached_property
     def config(self) -> CfgNode:
         """The whole config, scaled to the GPUs in use.
 
         Raises:
-            ValueError: an option is none of detectron2's; the message names the system.
+            ValueError: detectron2 has no such option; the message names the system.
         """
         options = self.benchmark.config_options(self.system, self.seed)
         try:
@@ -80,23 +64,18 @@ class Run:
             raise ValueError(f"the config of system {self.system.name}: {reason}") from error
         if (batch := scaled.SOLVER.IMS_PER_BATCH) % processes:
             raise ValueError(
-                f"SOLVER.IMS_PER_BATCH {batch} of {self.system.name} is no multiple of {processes} GPUs"
+                f"SOLVER.IMS_PER_BATCH {batch} of {self.system.name} is not a multiple of {processes} GPUs"
             )
         return scaled
 
     @cached_property
-    def fingerprint(self) -> dict[str, Any]:
-        """What the result depends on, to be kept beside it."""
+    def training_settings(self) -> dict[str, Any]:
+        """What the result depends on."""
         deciding = {key: value for key, value in flat(self.config).items() if not NOT_DECIDING.fullmatch(key)}
         weights = self.config.MODEL.WEIGHTS
         digest = file_digest(Path(weights)) if self.benchmark.weights or Path(weights).is_file() else weights
         values = {"system": self.system.name, **self.data, "weights": digest, **deciding}
         return json.loads(json.dumps(values))  # tuples become lists, as when the file is read again
-
-    def check(self) -> None:
-        """Raise ValueError if the folder holds something made with other settings or other data."""
-        if self.folder.exists():
-            check_settings(self.fingerprint, self.folder)
 
     def __call__(self) -> None:
         """Train and evaluate, unless that is done; on all machines at once.
@@ -108,8 +87,7 @@ class Run:
             if self.machines.decide(f"{self.name} starts"):
                 self._train()
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with locked(self.folder / "lock") as lock:
+        with self.locked() as lock:
             try:
                 self.check()  # again: another process may have held the lock
             except ValueError:
@@ -131,7 +109,7 @@ class Run:
         log = self.folder / ("train.log" if main else f"train.machine{self.machines.rank}.log")
         iterations = self.config.SOLVER.MAX_ITER
         print(f"training {self.name}: see {log}", flush=True)
-        with tqdm(total=iterations, desc=self.name, unit="iteration", disable=None if main else True) as bar:
+        with tqdm(total=iterations, desc=self.name, unit="iteration", disable=None) as bar:
 
             def watch(line: str) -> None:
                 if match := PROGRESS.search(line):
@@ -141,11 +119,11 @@ class Run:
             try:
                 run(self.command(), log, watch, append=True, pass_fds=pass_fds)
             except RuntimeError:
-                if not (main and results.exists()):  # it has one where the training diverged
+                if not (main and results.exists()):  # there is one if the training diverged
                     raise
         if not main:
             return {}
-        outcome = json.loads(results.read_text(encoding="utf-8"))
+        outcome = read_json(results)
         if DIVERGED not in outcome and "bbox" not in outcome:
             raise RuntimeError(
                 f"{log}: the training ended without COCO's AP of boxes, got {', '.join(outcome)}"
@@ -155,7 +133,7 @@ class Run:
     def command(self) -> list[str]:
         """The training's command line."""
         data = self.benchmark.data
-        words = [sys.executable, "-m", "detectron2_heads.train_net", "--resume"]
+        words = [sys.executable, "-m", self.trainer, "--resume"]
         words += ["--num-gpus", str(self.gpus), *self.machines.launch]
         words += ["--config-file", self.benchmark.config_file(self.system)]
         for part in (data.train, data.test):

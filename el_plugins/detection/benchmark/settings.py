@@ -13,6 +13,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import detectron2_heads
+from el_plugins.utils.commands import check_words
 
 NAME = re.compile(r"\w[\w.+-]*")
 SHIPPED = Path(detectron2_heads.__file__).parent / "configs"
@@ -33,12 +34,12 @@ class Data:
 
     train: DataSet = field(default_factory=DataSet)
     test: DataSet = field(default_factory=DataSet)
-    prepare: Optional[str] = None  # shell command that makes the files where one is missing
+    prepare: Optional[str] = None  # shell command that makes the files if one is missing
 
 
 @dataclass
 class System:
-    """One row of the comparison: a config and the options that are its own."""
+    """One row of the comparison: a config and its own options."""
 
     name: str = MISSING
     config: Optional[str] = None  # wins over the shared one
@@ -47,14 +48,14 @@ class System:
 
 @dataclass
 class Benchmark:
-    """Everything that decides the results."""
+    """Everything that determines the results."""
 
     data: Data = field(default_factory=Data)
     systems: List[System] = MISSING  # the first is the baseline
     seeds: List[int] = MISSING
     config: Optional[str] = None  # detectron2's YAML: a path, or the name of one in detectron2_heads/configs
     options: str = ""  # KEY VALUE ... that all systems share
-    weights: Optional[str] = None  # file to start from; null for what the config names
+    weights: Optional[str] = None  # initial weights; null for the config's
     gpus: Optional[int] = None  # of each machine, which a run takes together; null for all
 
     def config_file(self, system: System) -> str:
@@ -71,10 +72,10 @@ class Benchmark:
 
 
 def read_settings(path: Path) -> Benchmark:
-    """The benchmark that ``path`` describes, its paths absolute: relative ones start from its own folder.
+    """The benchmark that ``path`` describes, with absolute paths: relative ones start from its own folder.
 
     Raises:
-        ValueError: it is no YAML, or a value is missing, unknown or out of range; the message names it.
+        ValueError: it is not YAML, or a value is missing, unknown or out of range; the message names it.
     """
     try:
         given = OmegaConf.create(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
@@ -111,6 +112,8 @@ def check(benchmark: Benchmark) -> None:
             )
         if not (system.config or benchmark.config):
             raise ValueError(f"config must name detectron2's YAML: {system.name} has none")
+        check_words(f"options of {system.name}", system.options)
+    check_words("options", benchmark.options)
     if min(benchmark.seeds) < 0:
         raise ValueError(f"seeds must be 0 or more, got {min(benchmark.seeds)}")
     if benchmark.gpus is not None and benchmark.gpus < 1:

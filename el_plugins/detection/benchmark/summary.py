@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +29,7 @@ def read_rows(runs: Sequence[Run], failed: Mapping[str, str]) -> list[dict[str, 
         row: dict[str, Any] = {"system": run.system.name, "seed": run.seed}
         if run.name in failed:
             row["failed"] = failed[run.name]
-        elif DIVERGED in (record := json.loads(run.result.read_text(encoding="utf-8"))):
+        elif DIVERGED in (record := run.read_result()):
             row[DIVERGED] = record[DIVERGED]
         else:
             row.update({metric: record["bbox"].get(metric) for metric in METRICS})
@@ -78,9 +77,16 @@ def differences(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, dic
 def write(runs: Sequence[Run], failed: Mapping[str, str], output: Path) -> None:
     """Write ``results.jsonl`` and ``report.md``, and print the latter's tables."""
     rows = read_rows(runs, failed)
+    text = tables(rows)
     write_json_lines(output / "results.jsonl", rows)
+    write_text(output / "report.md", f"# {output.name}\n\n{text}\n\n{NOTES}\n")
+    print(f"\n{text}\n\nwrote {output / 'report.md'} and results.jsonl")
+
+
+def tables(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The scores of all systems, and their differences from the first one, in Markdown."""
     parts = [table(dict.fromkeys(("seeds", *METRICS), "{}"), scores(rows))]
-    baseline = runs[0].system.name
+    baseline = rows[0]["system"]
     for metric in TESTED:
         tests = differences(rows, metric)
         columns = {
@@ -102,9 +108,7 @@ def write(runs: Sequence[Run], failed: Mapping[str, str], output: Path) -> None:
         }
         if lines:
             parts.append(f"{metric} against {baseline}\n\n{table(columns, lines)}")
-    text = "\n\n".join(parts)
-    write_text(output / "report.md", f"# {output.name}\n\n{text}\n\n{NOTES}\n")
-    print(f"\n{text}\n\nwrote {output / 'report.md'} and results.jsonl")
+    return "\n\n".join(parts)
 
 
 def _by_system(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -115,7 +119,7 @@ def _by_system(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str,
 
 
 def _mean_std(values: Sequence[float], expected: int) -> str | None:
-    """None where a seed has no AP: nothing was detected, or the test set has no such object."""
+    """None if a seed has no AP: nothing was detected, or the test set has no such object."""
     return format_mean_std(*mean_std(values)) if values and len(values) == expected else None
 
 

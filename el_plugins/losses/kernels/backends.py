@@ -36,10 +36,10 @@ def use(path: str) -> Iterator[None]:
                   linear layer
     ``chunks``    closed-form gradients by plain torch operations, a chunk of rows at a time
     ``compiled``  the same through ``torch.compile``; ``chunks`` where that fails
-    ``triton``    Triton kernels for the rows' sums and gradients and for halted focal loss of class indices;
-                  ``chunks`` where they fail, in double precision, and for label smoothing with class weights
-                  or a bonus other than ``log(1-p)`` below p = 1/2; ``compiled`` for class probabilities, and
-                  for halted focal loss of dense targets or in double precision
+    ``triton``    Triton kernels for the rows' sums and gradients and for halted focal loss; ``chunks`` where
+                  they fail, in double precision, and for label smoothing with class weights or a bonus other
+                  than ``log(1-p)`` below p = 1/2; ``compiled`` for class probabilities, and for halted focal
+                  loss in double precision
     ``formula``   the formula by autograd: slow and large, but differentiable twice and in forward mode
     ============  ===================================================================================
 

@@ -20,7 +20,7 @@ def compute_losses(path: str, x: Tensor, target: Tensor, settings: FocalSettings
 
     ``target`` is (n) class indices, or (n, K) of bool, integers 0 and 1, or floating in [0, 1].
     """
-    if path == "triton" and triton_supports(x, target):
+    if path == "triton" and triton_supports(x):
         from el_plugins.losses.kernels import focal_triton  # Triton is optional
 
         return with_fallback(focal_triton.losses, losses_eager)(x, target, settings, summed)
@@ -41,7 +41,7 @@ def compute_gradient(
     path: str, x: Tensor, grad_output: Tensor, target: Tensor, settings: FocalSettings
 ) -> Tensor:
     """Gradient of :func:`compute_losses` times ``grad_output``, a scalar or (n, K), in the dtype of ``x``."""
-    if path == "triton" and triton_supports(x, target):
+    if path == "triton" and triton_supports(x):
         from el_plugins.losses.kernels import focal_triton
 
         return with_fallback(focal_triton.gradient, gradient_eager)(x, grad_output, target, settings)
@@ -55,9 +55,9 @@ def compute_gradient(
     return gradient
 
 
-def triton_supports(x: Tensor, target: Tensor) -> bool:
-    """Whether the Triton kernel can: for class indices, and not in double precision."""
-    return target.dim() == 1 and x.dtype != torch.float64
+def triton_supports(x: Tensor) -> bool:
+    """Whether the Triton kernel can: not in double precision."""
+    return x.dtype != torch.float64
 
 
 def losses_eager(*arguments: Any) -> Tensor:

@@ -11,19 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from el_plugins.losses.kernels import softmax
+from el_plugins.losses.kernels.linear_chunks import add_product, rows_at_a_time
 from el_plugins.losses.kernels.softmax_rows import overwrite_by_gradient
 from el_plugins.losses.kernels.transforms import Gradient, Kernel, refuse_batched, refuse_second_order
-
-ELEMENTS = 2**22  # logits at a time: 16 MiB in fp32
-
-
-def rows_at_a_time(count: int, classes: int) -> int:
-    """How many rows' logits exist at once: those of some 4 million logits, or more where they are few.
-
-    At least 128 rows, or a sixteenth of all if that is less: every chunk adds to the whole gradient of
-    the matrix, which is too expensive for a few rows.
-    """
-    return max(ELEMENTS // max(classes, 1), min(128, count // 16), 1)
 
 
 class LinearLoss(torch.autograd.Function):
@@ -67,10 +57,16 @@ class LinearLoss(torch.autograd.Function):
                 "linear_encouraging_loss has already returned its gradients: a second backward through it "
                 "needs reduction='none'"
             )
-        gradients = [None if g is None else g.mul_(grad_output).to(ctx.dtype) for g in gradients]
+        gradients = [None if g is None else product(g, grad_output, ctx.dtype) for g in gradients]
         return (*gradients, None, None, None, None)
 
     jvp = Kernel.jvp
+
+
+def product(gradient: Tensor, grad_output: Tensor, dtype: torch.dtype) -> Tensor:
+    """``gradient``, no longer needed, times the scalar ``grad_output``, in ``dtype``: in one pass."""
+    output = gradient if gradient.dtype == dtype else torch.empty_like(gradient, dtype=dtype)
+    return torch.mul(gradient, grad_output, out=output)
 
 
 class LinearRowLosses(Kernel):
@@ -168,7 +164,7 @@ def chunked_forward_backward(
     d_matrix = torch.zeros_like(matrix, dtype=wide) if needs_grad[1] else None
     d_bias = None if bias is None or not needs_grad[2] else torch.zeros_like(bias, dtype=wide)
     losses, all_log_p = (torch.empty_like(target, dtype=wide) for _ in range(2))
-    for start in range(0, max(len(input), 1), step := rows_at_a_time(len(input), len(matrix))):
+    for start in range(0, max(len(input), 1), step := rows_at_a_time(input, len(matrix))):
         here = slice(start, start + step)
         logits = F.linear(input[here], matrix, bias)
         rows = target[here], valid[here], options
@@ -177,10 +173,7 @@ def chunked_forward_backward(
         if d_input is not None:
             torch.mm(logits, matrix, out=d_input[here])
         if d_matrix is not None:
-            if wide == logits.dtype:
-                d_matrix.addmm_(logits.t(), input[here])
-            else:
-                d_matrix += logits.t() @ input[here]
+            add_product(d_matrix, logits.t(), input[here])
         if d_bias is not None:
             d_bias += logits.sum(dim=0, dtype=wide)
         del logits  # before the next ones are computed

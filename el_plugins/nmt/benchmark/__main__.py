@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import shlex
-import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -18,13 +17,14 @@ from el_plugins.nmt.benchmark.figures import draw
 from el_plugins.nmt.benchmark.launch import Machines, find_machines, match_batch
 from el_plugins.nmt.benchmark.machines import Leader, follow
 from el_plugins.nmt.benchmark.results import read_runs
-from el_plugins.nmt.benchmark.runs import Run, read_result
+from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.schedule import Schedule
+from el_plugins.nmt.benchmark.sections import make_sections
 from el_plugins.nmt.benchmark.settings import Benchmark, read_settings
-from el_plugins.nmt.benchmark.summary import summarise
 from el_plugins.nmt.benchmark.training import command
-from el_plugins.utils.divergence import DIVERGED, diverged_at
 from el_plugins.utils.files import write_json_lines
+from el_plugins.utils.program import program
+from el_plugins.utils.runs import announce
 from el_plugins.utils.tables import aligned
 
 ONE_SEED = (
@@ -37,15 +37,16 @@ def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, s
     """Write ``results.jsonl``, ``report.md`` with its figures, and ``report.html``; print the main table."""
     results = read_runs(benchmark, runs, failed)
     write_json_lines(output / "results.jsonl", results.rows)
-    summary = summarise(results)
-    report.write(summary, draw(summary, output / "figures"), output)
-    first = summary["sections"][0]
-    print(f"\n{wording.heading(first)}\n{aligned(tables.scores(summary, first))}")
-    for title, lines in (("validation", tables.validation(summary)), ("training", tables.cost(summary))):
+    sections = make_sections(results)
+    plots = draw(results, sections, output / "figures")
+    report.write(results, sections, plots, output)
+    headline = sections[0]
+    print(f"\n{wording.heading(headline)}\n{aligned(tables.scores(headline))}")
+    for title, lines in (("validation", tables.validation(results)), ("training", tables.cost(results))):
         if len(lines) > 1:
             print(f"\n{title}\n{aligned(lines)}")
     print()
-    for system, verdict, why in wording.verdicts(summary):
+    for system, verdict, why in wording.verdicts(headline):
         print(f"{system}: {verdict}. {why}.")
     print(f"\nwrote {output / 'report.html'}, report.md and results.jsonl")
     if len(benchmark.seeds) == 1 and len(benchmark.systems) > 1:
@@ -68,7 +69,7 @@ def print_commands(runs: Sequence[Run], machines: Machines, folder: Path) -> Non
 def print_short_trainings(runs: Sequence[Run]) -> None:
     """Report runs that averaged fewer or other checkpoints than the settings ask for."""
     for run in runs:
-        names = read_result(run.result).get("averaged", []) if run.result.exists() else []
+        names = run.read_result().get("averaged", []) if run.result.exists() else []
         if names and not all(name[len("checkpoint") : -len(".pt")].isdigit() for name in names):
             print(f"{run.name} was shorter than an epoch: averaged {', '.join(names)}")
         elif names and len(names) < run.benchmark.average:
@@ -119,14 +120,9 @@ def run_benchmark(options: argparse.Namespace) -> None:
             for run in runs:
                 run.check()
                 run.discard_outdated()
-            missing = [run for run in runs if not run.result.exists()]
-            print(f"{len(runs)} runs in {output}, {len(runs) - len(missing)} of them complete already")
-            for run in runs:
-                if run not in missing and DIVERGED in (record := read_result(run.result)):
-                    step = diverged_at(record[DIVERGED])
-                    print(f"{run.name} {step} before; to try again, delete {run.folder}")
+            announce(runs)
             failed = {}
-            if missing:
+            if not all(run.result.exists() for run in runs):
                 check(runs)
                 schedule = Schedule(
                     options.cluster,
@@ -147,15 +143,8 @@ def run_benchmark(options: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-nmt-benchmark``."""
     options = parse_arguments(arguments)
-    # SIGTERM stops the jobs, too, by SIGINT: jobs inherit it as ignored if a shell started us so.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
+    with program("el-nmt-benchmark", "stopped; start it again to resume"):
         run_benchmark(options)
-    except KeyboardInterrupt:
-        raise SystemExit("\nel-nmt-benchmark: stopped; start it again to resume") from None
-    except (OSError, RuntimeError, ValueError) as error:
-        raise SystemExit(f"el-nmt-benchmark: {error}") from error
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 
 import sacrebleu
 
-from el_plugins.utils.files import write_json
+from el_plugins.utils.files import read_json, write_json
 
 
 def cached(folder: Path, inputs: Any, compute: Callable[[], Any]) -> Any:
@@ -27,4 +27,4 @@ def cached(folder: Path, inputs: Any, compute: Callable[[], Any]) -> Any:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, compute())
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from el_plugins.nmt.benchmark.tokens import target_tokens
 from el_plugins.nmt.benchmark.training import PLUGIN, average
 from el_plugins.nmt.score import score_file
 from el_plugins.utils import commands
-from el_plugins.utils.files import atomic_file, write_json
+from el_plugins.utils.files import atomic_file, read_json, write_json
 
 VALID = "valid"
 
@@ -66,7 +65,7 @@ def _discard_outdated(run: Run) -> None:
     }
     run.translations.mkdir(exist_ok=True)
     path = run.translations / "settings.json"
-    recorded = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    recorded = read_json(path) if path.exists() else {}
     for translation in run.translations.glob("*.txt"):
         subset = translation.name.split(".", 1)[1].rpartition(".txt")[0].partition(".lenpen")[0]
         if recorded.get(subset) != settings.get(subset):

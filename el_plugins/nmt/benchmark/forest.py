@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from el_plugins.nmt.benchmark import colours, wording
+from el_plugins.nmt.benchmark.sections import CHECKPOINTS, Section
 
 ROW = 0.55  # inches
 # The axis reaches at most so many times as far as the narrowest row; wider rows are cut.
 MAX_RATIO = 6
 
 
-def forest(axes: Any, summary: Mapping[str, Any]) -> bool:
+def forest(axes: Any, sections: Sequence[Section]) -> bool:
     """Rows of the headline's kind of checkpoint: all test sets together, then each, with every system.
 
     The axis reaches as far as the widest row, unless the narrowest would become unreadable: values beyond the
     axis are arrows at its end. A system with a diverged run has no interval.
     """
-    checkpoint = summary["sections"][0]["checkpoint"]
-    sections = [section for section in summary["sections"] if section["checkpoint"] == checkpoint]
+    headline = sections[0]
+    sections = [section for section in sections if section.checkpoint == headline.checkpoint]
     rows = [
-        (section, name, section["systems"][name]["bleu"])
+        (section, name, section.systems[name]["bleu"])
         for section in sections
-        for name in summary["systems"][1:]
-        if name in section["systems"]
+        for name in section.names[1:]
+        if name in section.systems
     ]
     if not any(bleu["differences"] for _, _, bleu in rows):
         return False
@@ -39,12 +40,12 @@ def forest(axes: Any, summary: Mapping[str, Any]) -> bool:
             shown = section
             _write(axes, height, wording.subset(section), fontweight="bold")
             height -= 0.45
-        _write(axes, height, f"{name}: {_figures(summary, name, bleu)}")
-        _row(axes, height - 0.35, bleu, limit, colours.series(summary["systems"].index(name)))
+        _write(axes, height, f"{name}: {_figures(section, name, bleu)}")
+        _row(axes, height - 0.35, bleu, limit, colours.series(section.names.index(name)))
         height -= 1.05
     axes.set(xlim=(-limit, limit), ylim=(height + 0.2, 0), yticks=[])
     axes.spines["left"].set_visible(False)
-    place = f"BLEU minus {summary['systems'][0]}'s, {wording.CHECKPOINTS[checkpoint]}"
+    place = f"BLEU minus {headline.baseline}'s, {CHECKPOINTS[headline.checkpoint]}"
     cut = "; arrow: beyond the axis" if limit < furthest else ""
     key = f"diamond, line: mean, 95 % interval; ring: a seed{cut}"
     axes.set_xlabel(f"{place}\n{key}", size=8)
@@ -63,9 +64,9 @@ def _write(axes: Any, height: float, text: str, **style: Any) -> None:
     axes.text(0, height, text, transform=across, va="center", fontsize=9, bbox=box, **style)
 
 
-def _figures(summary: Mapping[str, Any], name: str, bleu: Mapping[str, Any]) -> str:
+def _figures(section: Section, name: str, bleu: Mapping[str, Any]) -> str:
     if bleu["difference"] is None:
-        steps = summary["diverged"][name]
+        steps = section.diverged[name]
         return wording.NO_RESULT + (f", {wording.diverged(steps)}" if steps else "")
     ends = "" if bleu["low"] is None else f" ({wording.interval(bleu)})"
     return f"{bleu['difference']:+.2f}{ends}"

@@ -20,7 +20,6 @@ from el_plugins.nmt.benchmark.training import averaged_names, train
 from el_plugins.nmt.training_log import training_cost, validations
 from el_plugins.utils.divergence import DIVERGED, DivergedError
 from el_plugins.utils.files import write_json, write_text
-from el_plugins.utils.locks import locked
 from el_plugins.utils.versions import versions
 
 PACKAGES = ("el_plugins", "torch", "fairseq", "ve-fairseq", "sacrebleu", "sacremoses", "numpy")
@@ -42,8 +41,7 @@ class Job:
             if not run.trained.exists():
                 join(run, machines)
             return
-        run.folder.mkdir(parents=True, exist_ok=True)
-        with locked(run.folder / "lock") as lock:
+        with run.locked() as lock:
             run.failure.unlink(missing_ok=True)
             try:
                 run.check()

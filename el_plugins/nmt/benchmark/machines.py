@@ -126,7 +126,7 @@ def join(run: Run, machines: Machines, over: Callable[[], bool] = lambda: False)
 
 def fingerprint(run: Run) -> str:
     """Digest of what all machines must agree on."""
-    return hashlib.sha256(json.dumps(run.training_settings(), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(run.training_settings, sort_keys=True).encode()).hexdigest()
 
 
 def _connect(machines: Machines) -> TCPStore:

@@ -1,17 +1,17 @@
-"""The progress of all runs, in one line."""
+"""The progress of all runs: a bar in a terminal, elsewhere a line for each step of a run."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
 
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.training import arguments
+from el_plugins.utils.files import read_json
 
 
 class Progress:
@@ -21,7 +21,10 @@ class Progress:
         self.runs = runs
         self.total = {run.name: max_updates(run) for run in runs}
         total = None if None in self.total.values() else sum(filter(None, self.total.values()))
-        self.bar = tqdm(total=total, unit="update", desc=f"{len(runs)} runs", initial=self.updates())
+        self.bar = tqdm(
+            total=total, unit="update", desc=f"{len(runs)} runs", initial=self.updates(), disable=None
+        )
+        self.said: dict[str, str] = {}  # the last stage that a line told, by run
 
     def __enter__(self) -> Progress:
         return self
@@ -38,7 +41,10 @@ class Progress:
         return sum(read_progress(run).get("updates", 0) for run in self.runs)
 
     def show(self, active: Sequence[Run], failed: int) -> None:
-        """Bring the bar up to date."""
+        """Bring the bar up to date, or tell what is new."""
+        if self.bar.disable:
+            self._tell({run.name: read_progress(run).get("stage", "starting") for run in active})
+            return
         self.bar.n = max(self.bar.n, self.updates())
         stages = [(run.name, read_progress(run)) for run in active]
         speed = sum(stage.get("words_per_second", 0) for _, stage in stages)
@@ -48,11 +54,17 @@ class Progress:
         words = f", {speed:.0f} words/s" if speed else ""
         self.bar.set_postfix_str(f"{done} done, {failed} failed, {len(active)} running: {doing}{more}{words}")
 
+    def _tell(self, stages: Mapping[str, str]) -> None:
+        for name, stage in stages.items():
+            if self.said.get(name) != stage:
+                self.say(f"{name}: {stage}")
+        self.said.update(stages)
+
 
 def read_progress(run: Run) -> dict[str, Any]:
     """What ``run`` reported last; empty before it has reported anything."""
     path = run.folder / "progress.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return read_json(path) if path.exists() else {}
 
 
 def max_updates(run: Run) -> int | None:

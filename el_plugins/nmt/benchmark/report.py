@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from el_plugins.nmt.benchmark import figures, tables, wording
+from el_plugins.nmt.benchmark.results import Results
+from el_plugins.nmt.benchmark.sections import Section
+from el_plugins.nmt.benchmark.sentences import changed
 from el_plugins.nmt.benchmark.statistics import CAVEATS
 from el_plugins.utils.files import write_text
 from el_plugins.utils.tables import aligned
@@ -25,44 +27,45 @@ TEMPLATES = jinja2.Environment(
 TEMPLATES.filters["aligned"] = aligned
 
 
-def write(summary: Mapping[str, Any], plots: Mapping[str, Path], folder: Path) -> None:
+def write(results: Results, sections: Sequence[Section], plots: Mapping[str, Path], folder: Path) -> None:
     """Write ``report.md``, which links the files ``plots``, and ``report.html``, which embeds them.
 
     Args:
-        summary: of :func:`~el_plugins.nmt.benchmark.summary.summarise`.
+        sections: of ``results``, the headline first.
         plots: SVG files in ``folder`` by name, see :data:`~el_plugins.nmt.benchmark.figures.TITLES`.
     """
-    sections = [
+    headline = sections[0]
+    folded = [
         {
             "heading": wording.heading(section),
             "tables": {
-                "Mean and standard deviation over seeds": tables.scores(summary, section),
-                "Against the baseline, paired by seed": tables.differences(summary, section),
-                "Single seeds": tables.seeds(summary, section),
-                "Tests over sentences": tables.sentence_tests(summary, section),
+                "Mean and standard deviation over seeds": tables.scores(section),
+                "Against the baseline, paired by seed": tables.differences(section),
+                "Single seeds": tables.seeds(section),
+                "Tests over sentences": tables.sentence_tests(section),
             },
         }
-        for section in summary["sections"]
+        for section in sections
     ]
     context = {
-        "name": summary["name"],
-        "baseline": summary["systems"][0],
-        "verdicts": wording.verdicts(summary),
-        "headline": tables.headline(summary),
-        "diverged": {name: wording.diverged(steps) for name, steps in summary["diverged"].items() if steps},
-        "failed": summary["failed"],
-        "cost": tables.cost(summary),
-        "validation": tables.validation(summary),
+        "name": results.name,
+        "baseline": headline.baseline,
+        "verdicts": wording.verdicts(headline),
+        "headline": tables.headline(headline),
+        "diverged": {name: wording.diverged(steps) for name, steps in results.diverged.items() if steps},
+        "failed": results.failed,
+        "cost": tables.cost(results),
+        "validation": tables.validation(results),
         "titles": figures.TITLES,
         "plots": {name: path.relative_to(folder).as_posix() for name, path in plots.items()},
         "pictures": {
             name: base64.b64encode(path.read_bytes()).decode("ascii") for name, path in plots.items()
         },
-        "changed": summary["changed"],
+        "changed": changed(results, headline),
         "caveats": CAVEATS.strip(),
-        "sections": sections,
-        "settings": tables.settings(summary),
-        "commands": summary["commands"],
+        "sections": folded,
+        "settings": tables.settings(results, headline),
+        "commands": results.outputs("commands"),
     }
     for file in ("report.md", "report.html"):
         text = TEMPLATES.get_template(f"{file}.jinja").render(context)

@@ -1,21 +1,25 @@
-"""Read the results of a benchmark's runs, the input of the summary and of the reports."""
+"""Read the results of a benchmark's runs, which its sections, tables and pages are made from."""
 
 from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Tuple
+from zipfile import BadZipFile
 
 import numpy as np
 
 from el_plugins.nmt.benchmark.cache import cached
-from el_plugins.nmt.benchmark.runs import Run, read_result
+from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.settings import POOLED, Benchmark
 from el_plugins.nmt.score import read_lines
 from el_plugins.nmt.scoring import Translations, detokenise, read_generated, score_text, score_tokenised
+from el_plugins.utils.divergence import DIVERGED
+from el_plugins.utils.files import read_text
 
 # System, seed, checkpoint, subset.
 Place = Tuple[str, int, str, str]
@@ -47,10 +51,28 @@ class Results:
     references: dict[str, list[str]] = field(default_factory=dict)
     cache: Path = Path("paired_tests")
 
+    @property
+    def systems(self) -> list[str]:
+        """Names of all systems, the baseline first."""
+        return [system.name for system in self.benchmark.systems]
+
+    @property
+    def diverged(self) -> dict[str, dict[int, int | None]]:
+        """The step at which runs diverged, by system and seed."""
+        steps: dict[str, dict[int, int | None]] = {name: {} for name in self.systems}
+        for row in self.rows:
+            if DIVERGED in row:
+                steps[row["system"]][row["seed"]] = row[DIVERGED]
+        return steps
+
+    def outputs(self, key: str) -> dict[str, Any]:
+        """The output ``key`` of the runs that have it, by name of the run."""
+        return {name: run[key] for name, run in self.runs.items() if run.get(key)}
+
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a ``results.jsonl``."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in read_text(path).splitlines()]
 
 
 def read_runs(benchmark: Benchmark, runs: Sequence[Run], failed: Mapping[str, str]) -> Results:
@@ -65,14 +87,14 @@ def read_runs(benchmark: Benchmark, runs: Sequence[Run], failed: Mapping[str, st
     results = Results(runs[0].output.name, benchmark, [], failed, cache=runs[0].output / "paired_tests")
     results.references = {name: read_lines(Path(file)) for name, file in benchmark.data.references.items()}
     for run in complete:
-        result = read_result(run.result)
+        result = run.read_result()
         names = {"system": run.system.name, "seed": run.seed}
         others: dict[str, Any] = {
             key: result[key] for key in ("curve", "training", "versions") if key in result
         }
         results.runs[run.name] = {**others, **_tokens(run), "commands": _commands(run)}
-        if "diverged" in result:
-            results.rows.append({**names, "diverged": result["diverged"]})
+        if DIVERGED in result:
+            results.rows.append({**names, DIVERGED: result[DIVERGED]})
         else:
             rows = [{**names, **row} for row in result["scores"]]
             results.rows += rows + _read_translations(results, run, rows)
@@ -132,7 +154,14 @@ def _score_pooled(
 def _tokens(run: Run) -> dict[str, Any]:
     """The measures of every target token, if the file exists."""
     path = run.folder / "tokens.npz"
-    return {"tokens": dict(np.load(path))} if path.exists() else {}
+    if not path.exists():
+        return {}
+    try:
+        return {"tokens": dict(np.load(path))}
+    except (BadZipFile, EOFError, ValueError, zlib.error) as error:
+        raise ValueError(
+            f"{path} is damaged ({error}): delete it and {run.result.name} beside it, and it is made again"
+        ) from error
 
 
 def _commands(run: Run) -> list[str]:

@@ -1,8 +1,7 @@
-"""A run of the benchmark: a system with a seed, its files, and the guard that keeps settings from mixing."""
+"""A run of the translation benchmark: its files, and what its training and its scores depend on."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,32 +9,16 @@ from typing import Any
 from el_plugins.nmt.benchmark.corpus import reference_digest, subset_digest, training_digest
 from el_plugins.nmt.benchmark.settings import Benchmark, System
 from el_plugins.utils.divergence import DIVERGED
-from el_plugins.utils.files import check_settings, write_json
+from el_plugins.utils.files import read_json, write_json
+from el_plugins.utils.runs import BenchmarkRun
 
 
 @dataclass(frozen=True)
-class Run:
-    """A system with a seed, in its own folder under ``output``."""
+class Run(BenchmarkRun):
+    """A system with a seed; a job completes it."""
 
     benchmark: Benchmark
     system: System
-    seed: int
-    output: Path
-
-    @property
-    def name(self) -> str:
-        """For messages: system/seed."""
-        return f"{self.system.name}/seed{self.seed}"
-
-    @property
-    def folder(self) -> Path:
-        """All files of this run."""
-        return self.output / "runs" / self.system.name / f"seed{self.seed}"
-
-    @property
-    def result(self) -> Path:
-        """Exists if the run is complete."""
-        return self.folder / "result.json"
 
     @property
     def failure(self) -> Path:
@@ -67,6 +50,7 @@ class Run:
         """fairseq-train's output."""
         return self.folder / "train.log"
 
+    @property
     def training_settings(self) -> dict[str, Any]:
         """What the trained model depends on."""
         corpus = {"corpus": training_digest(self.benchmark.data)}
@@ -86,25 +70,15 @@ class Run:
             },
         }
 
-    def check(self) -> None:
-        """Raise ValueError if the folder holds a training with other settings or other data."""
-        if self.folder.exists():
-            check_settings(self.training_settings(), self.folder)
-
     def discard_outdated(self) -> None:
         """Delete a result that was evaluated with other settings: its training stays valid."""
         if self.result.exists():
-            record = read_result(self.result)
+            record = self.read_result()
             if DIVERGED not in record and record.get("evaluation") != self.evaluation_settings():
                 self.result.unlink()
 
     def progress(self, stage: str, **figures: float) -> None:
         """Record what the run is doing, for the progress bar."""
         path = self.folder / "progress.json"
-        before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        before = read_json(path) if path.exists() else {}
         write_json(path, {"updates": before.get("updates", 0), "stage": stage, **figures})
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """What a complete run wrote."""
-    return json.loads(path.read_text(encoding="utf-8"))

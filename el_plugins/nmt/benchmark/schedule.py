@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ class Schedule:
             self.executor.update_parameters(gpus_per_node=len(gpus), local_visible_gpus=gpus)
         if self.leader and not run.trained.exists():
             self.leader.begin(run)
-        return self.executor.submit(Job(run)), gpus
+        with errors_to(self.executor.folder / "controllers.log"):
+            return self.executor.submit(Job(run)), gpus
 
     def ended(self, jobs: Mapping[str, submitit.Job]) -> list[str]:
         """Names of the jobs that have finished or failed, without requeued ones."""
@@ -155,6 +157,23 @@ class Schedule:
                     job.cancel()
                 raise
         return failed
+
+
+@contextmanager
+def errors_to(log: Path) -> Iterator[None]:
+    """Have what the block starts write its errors to ``log``.
+
+    submitit's controllers, which Ctrl-C in a terminal reaches too, end with a traceback.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    terminal = os.dup(2)
+    try:
+        with log.open("a") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)
 
 
 def reason(run: Run, job: submitit.Job) -> str:

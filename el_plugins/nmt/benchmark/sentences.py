@@ -7,6 +7,10 @@ from typing import Any
 
 from sacrebleu.metrics import BLEU, CHRF
 
+from el_plugins.nmt.benchmark.results import Results
+from el_plugins.nmt.benchmark.sections import Section
+from el_plugins.utils.statistics import mean_std
+
 LENGTHS = (5, 10, 20, 40)  # words of the reference: upper ends of all buckets but the last
 
 
@@ -60,3 +64,31 @@ def most_changed(
         "rising": [one for one in reversed(ordered) if one["change"] > 0][:count],
         "falling": [one for one in ordered if one["change"] < 0][:count],
     }
+
+
+def lengths(results: Results, section: Section) -> dict[str, dict[str, float]]:
+    """Mean BLEU over seeds by length of the reference, by system, without systems that diverged."""
+    by_system: dict[str, dict[str, float]] = {}
+    place = section.checkpoint, section.subset
+    for name, figures in section.systems.items():
+        texts = [results.translations.get((name, seed, *place)) for seed in figures["seeds"]]
+        each = [bleu_by_length(text, results.references[place[1]]) for text in texts if text is not None]
+        if each and len(each) == len(texts):
+            by_system[name] = {bucket: mean_std([one[bucket] for one in each])[0] for bucket in each[0]}
+    return by_system
+
+
+def changed(results: Results, section: Section) -> dict[str, dict[str, Any]]:
+    """:func:`most_changed` of the first seed that a system shares with the baseline, by system."""
+    place = section.checkpoint, section.subset
+    examples = {}
+    for name in section.names[1:]:
+        for seed in results.benchmark.seeds:
+            first, other = (
+                results.translations.get((system, seed, *place)) for system in (section.baseline, name)
+            )
+            if first is not None and other is not None:
+                pair = results.sources[place[1]], results.references[place[1]]
+                examples[name] = {"seed": seed, **most_changed(*pair, first, other)}
+                break
+    return examples

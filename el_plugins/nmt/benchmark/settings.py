@@ -12,6 +12,7 @@ from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from el_plugins.nmt.scoring import DETOKENIZERS
+from el_plugins.utils.commands import check_words
 
 NAME = re.compile(r"\w[\w.+-]*")
 POOLED = "pooled"  # all test subsets as one, in results
@@ -169,6 +170,12 @@ def _check(benchmark: Benchmark) -> None:
     ]:
         if number < 1:
             raise ValueError(f"{what} must be 1 or more, got {number}")
+    for what, words in [
+        ("train", benchmark.train),
+        ("generate", benchmark.generate),
+        *((f"arguments of {system.name}", system.arguments) for system in benchmark.systems),
+    ]:
+        check_words(what, words)
     if not benchmark.data.references:
         raise ValueError("references of data must name a plain-text file for each test subset")
     if POOLED in benchmark.data.references:

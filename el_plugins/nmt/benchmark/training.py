@@ -22,7 +22,7 @@ from el_plugins.nmt.training_log import (
 )
 from el_plugins.utils import commands
 from el_plugins.utils.divergence import DivergedError
-from el_plugins.utils.files import write_json, write_text
+from el_plugins.utils.files import read_json, write_json, write_text
 
 PLUGIN = Path(__file__).resolve().parents[2]
 
@@ -111,7 +111,7 @@ def checkpoints_to_average(folder: Path, count: int) -> list[Path]:
 
 def averaged_names(run: Run) -> list[str]:
     """File names of the checkpoints that were averaged."""
-    return json.loads(_averaged_names(run).read_text(encoding="utf-8"))
+    return read_json(_averaged_names(run))
 
 
 def _averaged_names(run: Run) -> Path:

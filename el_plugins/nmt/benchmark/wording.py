@@ -1,30 +1,27 @@
-"""The report's sentences and headings, from the summary."""
+"""The report's sentences and headings, from its sections."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from el_plugins.nmt.benchmark.results import Results
+from el_plugins.nmt.benchmark.sections import CHECKPOINTS, Section
 from el_plugins.nmt.benchmark.settings import POOLED
 from el_plugins.nmt.benchmark.statistics import verdict
 from el_plugins.utils.divergence import diverged_at
 
-CHECKPOINTS = {
-    "averaged": "averaged checkpoint",
-    "best": "best checkpoint",
-    "averaged_tuned": "averaged checkpoint, length penalty tuned on the validation set",
-}
 NO_RESULT = "no result"
 
 
-def subset(place: Mapping[str, Any]) -> str:
+def subset(section: Section) -> str:
     """Title of a test subset."""
-    return "all test sets together" if place["subset"] == POOLED else place["subset"]
+    return "all test sets together" if section.subset == POOLED else section.subset
 
 
-def heading(place: Mapping[str, Any]) -> str:
-    """Title of a test subset's scores with a kind of checkpoint."""
-    return f"{subset(place)}, {CHECKPOINTS[place['checkpoint']]}"
+def heading(section: Section) -> str:
+    """Title of a section."""
+    return f"{subset(section)}, {CHECKPOINTS[section.checkpoint]}"
 
 
 def diverged(steps: Mapping[int, int | None]) -> str:
@@ -32,28 +29,27 @@ def diverged(steps: Mapping[int, int | None]) -> str:
     return ", ".join(f"{diverged_at(step)} (seed {seed})" for seed, step in steps.items())
 
 
-def label(summary: Mapping[str, Any], system: str) -> str:
+def label(of: Section | Results, system: str) -> str:
     """Label of a row of means: the system, and when it diverged."""
-    steps = summary["diverged"][system]
+    steps = of.diverged[system]
     return f"{system}, {diverged(steps)}" if steps else system
 
 
-def verdicts(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(system, verdict, why) on the headline's BLEU."""
-    section = summary["sections"][0]
-    baseline = summary["systems"][0]
+def verdicts(section: Section) -> list[tuple[str, str, str]]:
+    """(system, verdict, why) on BLEU."""
+    baseline = section.baseline
     verdicts_of = []
-    for name, figures in section["systems"].items():
+    for name, figures in section.systems.items():
         if name == baseline:
             continue
-        steps = {one: summary["diverged"][one] for one in (name, baseline) if summary["diverged"][one]}
+        steps = {one: section.diverged[one] for one in (name, baseline) if section.diverged[one]}
         if steps:
             why = "; ".join(f"{one} {diverged(seeds)}" for one, seeds in steps.items())
         elif figures["bleu"]["difference"] is None:
             why = f"it has no seed in common with {baseline}"
         else:
-            ratios = [f"{section['systems'][one]['length_ratio']:.3f}" for one in (name, baseline)]
-            why = f"BLEU {with_interval(figures['bleu'], baseline)}; {_over_sentences(summary, name)}"
+            ratios = [f"{section.systems[one]['length_ratio']:.3f}" for one in (name, baseline)]
+            why = f"BLEU {with_interval(figures['bleu'], baseline)}; {_over_sentences(section, name)}"
             why += f"length ratio {ratios[0]} against {ratios[1]}"
         verdicts_of.append((name, verdict("bleu", figures["bleu"]), f"{heading(section)}: {why}"))
     return verdicts_of
@@ -69,15 +65,10 @@ def with_interval(compared: Mapping[str, Any], baseline: str) -> str:
     return f"{compared['difference']:+.2f} against {baseline} ({known})"
 
 
-def _over_sentences(summary: Mapping[str, Any], system: str) -> str:
-    """In how many seeds the headline's randomisation test is significant."""
-    section = summary["sections"][0]
+def _over_sentences(section: Section, system: str) -> str:
+    """In how many seeds the randomisation test is significant."""
     p_values = [
-        test["ar_holm"]["bleu"]
-        for test in summary["sentence_tests"]
-        if (test["system"], test["checkpoint"], test["subset"])
-        == (system, section["checkpoint"], section["subset"])
-        and test["differences"]
+        test["ar_holm"]["bleu"] for test in section.tests if test["system"] == system and test["differences"]
     ]
     count = sum(p_value < 0.05 for p_value in p_values)
     of = f"{len(p_values)} seed{'s' if len(p_values) > 1 else ''}"

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.killing import killed_after, leftovers, moments
+
 pytest.importorskip("detectron2")
 pytest.importorskip("scipy")
 
@@ -41,12 +43,12 @@ def test_failed_and_diverged_runs_stop_no_other(tiny, tmp_path):
     # Only the failed one is tried again; and it is the only one that could change.
     again = benchmark(settings, "--output", output, "--systems", "halted", "diverges")
     assert "2 runs in" in again
-    assert "2 of them done before" in again
+    assert "2 of them complete already" in again
     assert "diverges/seed1 diverged at step" in again
     before = (output / "runs" / "halted" / "seed1" / "result.json").read_text()
     for change, message in [
         (["--options", "SOLVER.BASE_LR 0.5"], "was made with other settings (SOLVER.BASE_LR)"),
-        (["--options", "SOLVER.CHECKPOINT_PERIOD 7"], "1 of them done before"),
+        (["--options", "SOLVER.CHECKPOINT_PERIOD 7"], "1 of them complete already"),
     ]:
         printed = benchmark(settings, "--output", output, "--systems", "halted", *change, check=False)
         assert message in printed
@@ -94,6 +96,23 @@ def test_killed_and_started_again(tiny, tmp_path):
     assert rows(output)[0]["AP"] is not None
 
 
+@pytest.mark.trust
+def test_killed_at_random_moments(tiny, tmp_path, record_property):
+    settings = tiny(FOCAL, options="SOLVER.MAX_ITER 20 SOLVER.CHECKPOINT_PERIOD 2 TEST.EVAL_PERIOD 0")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    started = time.monotonic()
+    benchmark(settings, "--output", whole)
+    seconds, killed = time.monotonic() - started, 0
+    words, environment = command(settings, "--output", cut)
+    for moment in moments(5, seconds, first=0.5):
+        killed += killed_after(moment, words, env=environment)
+    benchmark(settings, "--output", cut)
+    assert rows(cut) == [pytest.approx(row) for row in rows(whole)]
+    assert not leftovers(cut)
+    record_property("tried", killed)
+    assert killed
+
+
 def two_machines(*arguments, each=((), ()), output=("out", "out"), folder, wait=5):
     """Start the benchmark as two machines; what each printed."""
     with socket.socket() as server:
@@ -130,8 +149,8 @@ def test_two_machines_train_together(tiny, tmp_path):
     assert "AP" in row, row
     # A rerun leaves nobody waiting.
     first, second = two_machines(settings, folder=tmp_path, wait=1)
-    assert "1 of them done before" in first
-    assert "1 of them done before" in second
+    assert "1 of them complete already" in first
+    assert "1 of them complete already" in second
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,8 @@ def test_paths_start_from_the_file_and_options_add_up(tmp_path):
         (", images: train", "", "lacks images of train of data"),
         ("seeds: [1, 2]", "seeds: [1]\ngpus: 0", "gpus must be 1 or more, or null for all, got 0"),
         ("options: SOLVER", "options: [", "(?s)settings.yaml: while parsing"),
+        ("options: SOLVER", "options: A '", r"options: No closing quotation in \"A '"),
+        ("MODEL.META_ARCHITECTURE", "'", "options of halted: No closing quotation"),
     ],
 )
 def test_mistakes_are_named(tmp_path, old, new, message):

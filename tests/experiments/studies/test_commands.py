@@ -31,15 +31,16 @@ def test_every_study(tmp_path):
     )
     page = report.read_text()
     assert page.count("\n## ") == len(NAMES)
-    found = json.loads((tmp_path / "out" / "studies.json").read_text())
-    assert list(found) == NAMES
-    for systems in found.values():
+    measures = json.loads((tmp_path / "out" / "studies.json").read_text())
+    assert list(measures) == NAMES
+    for systems in measures.values():
         assert len({tuple(seeds) for seeds in systems.values()}) == 1
-    assert found["classification"]["CE"]["1"]["accuracy"] > 40  # ten classes
+    assert measures["classification"]["CE"]["1"]["accuracy"] > 40  # ten classes
     assert (
-        found["energy"]["EL 1"]["1"]["energy on the data"] < found["energy"]["CE"]["1"]["energy on the data"]
+        measures["energy"]["EL 1"]["1"]["energy on the data"]
+        < measures["energy"]["CE"]["1"]["energy on the data"]
     )
-    assert found["long_tail"]["CE"]["1"].keys() == {"overall", "many", "medium", "few"}
+    assert measures["long_tail"]["CE"]["1"].keys() == {"overall", "many", "medium", "few"}
     for figure in (tmp_path / "out" / "studies").glob("*.svg"):
         assert f"studies/{figure.name}" in page
     assert f"wrote {report}" in printed
@@ -62,11 +63,11 @@ def test_a_diverging_study_prints_no_score(tmp_path):
 def test_attacks(tmp_path):
     pytest.importorskip("art")
     studies("adversarial", "seeds=[1]", "epochs=2", "--output", tmp_path)
-    found = json.loads((tmp_path / "report_adversarial.json").read_text())["adversarial"]
-    for attacked in (found["CE"]["1"], found["CE, FGSM training"]["1"]):
+    measures = json.loads((tmp_path / "report_adversarial.json").read_text())["adversarial"]
+    for attacked in (measures["CE"]["1"], measures["CE, FGSM training"]["1"]):
         assert attacked["PGD 0.3"] < attacked["PGD 0.05"] < attacked["no attack"]
         assert attacked["PGD 0.1"] <= attacked["FGSM 0.1"]
-    assert found["CE, FGSM training"]["1"]["FGSM 0.3"] > found["CE"]["1"]["FGSM 0.3"]
+    assert measures["CE, FGSM training"]["1"]["FGSM 0.3"] > measures["CE"]["1"]["FGSM 0.3"]
 
 
 def test_bad_input(tmp_path):
@@ -82,8 +83,8 @@ def test_options_may_stand_between_the_names(tmp_path):
     printed = studies(*options, "--report", tmp_path / "named.md")
     assert "unrecognized" not in printed
     assert "my own note" in (tmp_path / "named.md").read_text()
-    kept = json.loads((tmp_path / "out" / "mse" / "settings.json").read_text())
-    assert (kept["epochs"], kept["lr"]) == (1, 0.001)
+    settings = json.loads((tmp_path / "out" / "mse" / "settings.json").read_text())
+    assert (settings["epochs"], settings["lr"]) == (1, 0.001)
 
 
 def test_a_settings_file_has_a_folder_of_its_own(tmp_path):

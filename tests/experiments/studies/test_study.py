@@ -43,12 +43,12 @@ def test_verdict(ours, lower, verdict):
 
 
 @pytest.mark.parametrize(
-    ("found", "verdict"), [({"diverged": 12}, "no result"), ({"a": None}, "nothing to compare")]
+    ("record", "verdict"), [({"diverged": 12}, "no result"), ({"a": None}, "nothing to compare")]
 )
 @pytest.mark.parametrize("system", ["EL", "CE"])
-def test_no_verdict_on_what_has_no_score(system, found, verdict):
+def test_no_verdict_on_what_has_no_score(system, record, verdict):
     results = {name: {1: {"a": 90.0}, 2: {"a": 91.0}} for name in ("EL", "CE")}
-    results[system][2] = found
+    results[system][2] = record
     assert Claim("EL", "CE", "a", "").verdict(results)[0] == verdict
 
 
@@ -100,7 +100,7 @@ def test_a_diverged_run_stops_no_other_and_is_not_tried_again(tmp_path, capsys):
 def a_study(calls):
     def run(settings, system, seed):
         calls.append((system, seed))
-        return {"score": 10.0 * system + seed, "kept": [1, 2]}
+        return {"score": 10.0 * system + seed, "logits": [1, 2]}
 
     return Study("A title", "Table 0", {"CE": 1, "EL, x": 2}, run, {"score": "{:.1f}"}, [])
 
@@ -121,7 +121,7 @@ def test_only_what_is_missing_runs(tmp_path):
     again = run_study(a_study(calls), Settings(seeds=[1, 2]), tmp_path / "s")
     assert calls == [(1, 1), (2, 1), (1, 2), (2, 2)]
     assert again["CE"][1] == first["CE"][1]
-    assert again["CE"][2] == {"score": 12.0, "kept": [1, 2], "seconds": again["CE"][2]["seconds"]}
+    assert again["CE"][2] == {"score": 12.0, "logits": [1, 2], "seconds": again["CE"][2]["seconds"]}
     with pytest.raises(ValueError, match=r"other settings \(lr\)"):
         run_study(a_study(calls), Settings(lr=1.0), tmp_path / "s")
 
@@ -139,8 +139,8 @@ def test_page(tmp_path):
 def test_settings_layers(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("epochs: 3\nlr: 0.5\n")
-    found = read_settings({"epochs": 2, "batch_size": 7}, path, ["lr=0.25", "seeds=[3,4]"])
-    assert (found.epochs, found.batch_size, found.lr, found.seeds) == (3, 7, 0.25, [3, 4])
+    settings = read_settings({"epochs": 2, "batch_size": 7}, path, ["lr=0.25", "seeds=[3,4]"])
+    assert (settings.epochs, settings.batch_size, settings.lr, settings.seeds) == (3, 7, 0.25, [3, 4])
 
 
 @pytest.mark.parametrize(

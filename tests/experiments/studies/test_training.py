@@ -130,11 +130,11 @@ def write_cifar10(root, count):
 
 def test_figures_show_all_classes_of_a_folder(tmp_path, monkeypatch):
     write_cifar10(tmp_path, 6)
-    monkeypatch.setattr(energy, "KEPT", 4)
+    monkeypatch.setattr(energy, "SAMPLES", 4)
     settings = Settings(data="cifar10", root=str(tmp_path), epochs=1, batch_size=6)
-    found = energy.run(settings, nn.CrossEntropyLoss(), 1)
-    assert len(found["logits"]) == 4
-    assert set(found["target"]) == {0, 1}
+    outputs = energy.run(settings, nn.CrossEntropyLoss(), 1)
+    assert len(outputs["logits"]) == 4
+    assert set(outputs["target"]) == {0, 1}
 
 
 def test_cifar10_as_folders_of_images(tmp_path):

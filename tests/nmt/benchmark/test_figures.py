@@ -15,7 +15,7 @@ from matplotlib.colors import to_rgb
 from el_plugins.nmt.benchmark import colours
 from el_plugins.nmt.benchmark.figures import draw, line
 from el_plugins.nmt.benchmark.forest import forest
-from el_plugins.nmt.benchmark.summary import summarise
+from el_plugins.nmt.benchmark.sections import make_sections
 from tests import made_up
 
 
@@ -37,16 +37,16 @@ def test_colours_stand_out_from_the_paper_and_from_each_other(scheme):
 
 
 def test_equal_lines_all_show():
-    summary = summarise(made_up.results(dict.fromkeys("abcd", (30.0,))))
-    styles = [line(summary, name) for name in "abcd"]
+    styles = [line("abcd", name) for name in "abcd"]
     widths = [style["linewidth"] for style in styles]
     assert widths == sorted(widths, reverse=True)
     assert len(set(widths)) == len({str(style["linestyle"]) for style in styles}) == 4
 
 
 def test_every_colour_has_a_dark_one(tmp_path):
-    summary = summarise(made_up.results({"ce": (30.0, 31.0), "el": (31.0, 33.0)}))
-    plots = draw(summary, tmp_path / "figures")
+    results = made_up.results({"ce": (30.0, 31.0), "el": (31.0, 33.0)})
+    sections = make_sections(results)
+    plots = draw(results, sections, tmp_path / "figures")
     # No run logged well-classified tokens, so there is no empty plot of them.
     assert list(plots) == ["differences", "nll", "margins", "energies", "lengths"]
     for path in plots.values():
@@ -55,20 +55,20 @@ def test_every_colour_has_a_dark_one(tmp_path):
         assert drawn
         for colour in drawn:
             assert f'[style*="fill: {colour}"]{{fill:{colours.DARK[colour]} !important}}' in text
-    assert plots["nll"].read_bytes() == draw(summary, tmp_path / "again")["nll"].read_bytes()
+    assert plots["nll"].read_bytes() == draw(results, sections, tmp_path / "again")["nll"].read_bytes()
 
 
-def drawn_forest(summary):
+def drawn_forest(results):
     """The forest plot's axes, and the texts in them."""
     _, axes = plt.subplots()
-    assert forest(axes, summary)
+    assert forest(axes, make_sections(results))
     plt.close()
     return axes, [text.get_text() for text in axes.texts]
 
 
 def test_forest():
     bleu = {"ce": (30.0, 31.0, 30.5), "el": (31.0, 32.5, 31.4), "far": (5.0, 6.0, 4.0)}
-    axes, texts = drawn_forest(summarise(made_up.results(bleu)))
+    axes, texts = drawn_forest(made_up.results(bleu))
     # Differences 1, 1.5, 0.9: mean 1.13; the 97.5 % quantile of t with two degrees of freedom is 4.30265.
     assert texts[:2] == ["test", "el: +1.13 (+0.33 to +1.93)"]
     rings = [one.get_xdata()[0] for one in axes.lines if one.get_marker() == "o"]
@@ -82,12 +82,12 @@ def test_forest():
 
 def test_forest_of_a_diverged_run():
     bleu = {"ce": (30.0, 31.0, 30.5), "el": (31.0, None, 31.4)}
-    axes, texts = drawn_forest(summarise(made_up.results(bleu, diverged=840)))
+    axes, texts = drawn_forest(made_up.results(bleu, diverged=840))
     assert texts[1] == "el: no result, diverged at step 840 (seed 2)"
     assert [one.get_marker() for one in axes.lines if one.get_marker() in ("D", "o")] == ["o", "o"]
 
 
 def test_no_forest_without_a_comparison():
     _, axes = plt.subplots()
-    assert not forest(axes, summarise(made_up.results({"ce": (30.0, 31.0)})))
+    assert not forest(axes, make_sections(made_up.results({"ce": (30.0, 31.0)})))
     plt.close()

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -35,8 +36,8 @@ def benchmark(tiny_settings, corpus, tmp_path_factory):
 def test_results(benchmark, corpus):
     _, output, printed = benchmark
     rows = [json.loads(line) for line in (output / "results.jsonl").read_text().splitlines()]
-    found = {(row["system"], row["seed"], row["checkpoint"]): row for row in rows if row["subset"] == "test"}
-    assert set(found) == {
+    scores = {(row["system"], row["seed"], row["checkpoint"]): row for row in rows if row["subset"] == "test"}
+    assert set(scores) == {
         (name, 1, kind) for name in ("ce", "el") for kind in ("best", "averaged", "averaged_tuned")
     }
     assert Counter(row["subset"] for row in rows) == {"test": 6, "valid": 6, "pooled": 6}
@@ -44,8 +45,8 @@ def test_results(benchmark, corpus):
     scored = output / "scores.json"
     run("el-score", generated, "--reference", corpus[0] / "test.en", "--json", scored)
     expected = json.loads(scored.read_text())
-    assert {metric: found["el", 1, "averaged"][metric] for metric in expected} == expected
-    assert found["el", 1, "averaged_tuned"]["length_penalty"] == 1.0
+    assert {metric: scores["el", 1, "averaged"][metric] for metric in expected} == expected
+    assert scores["el", 1, "averaged_tuned"]["length_penalty"] == 1.0
     assert "el: no significant difference. all test sets together, averaged checkpoint: BLEU" in printed
     assert "no estimate of the variation over seeds" in printed
     assert "One seed: the paired tests in the report" in printed
@@ -146,18 +147,25 @@ def test_check_trains_nothing(benchmark, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_kill_ends_the_training_too(benchmark, tmp_path):
+@pytest.mark.parametrize("how", ["kill", "ctrl-c", "ctrl-c in the background"])
+def test_a_signal_ends_the_training_too(benchmark, how, tmp_path):
     long = tmp_path / "long.yaml"
     long.write_text(benchmark[0].read_text().replace("--max-update 6", "--max-update 100000"))
     command = [str(Path(sys.executable).with_name("el-nmt-benchmark")), str(long), "--output", str(tmp_path)]
     marker = f"STOP_TEST={tmp_path.name}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **dict([marker.split("=")])}
-    # As a shell starts what it leaves in the background.
-    command = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *command]
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    if how == "ctrl-c in the background":  # a shell starts it with that ignored
+        command = ["bash", "-c", 'trap "" INT; exec "$@"', "bash", *command]
+    options = {"env": environment, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(command, **options) as process:
         wait_until((tmp_path / "runs" / "ce" / "seed1" / "checkpoints" / "checkpoint1.pt").exists)
-        process.terminate()
-        assert "stopped; start it again to resume" in process.communicate(timeout=60)[1]
+        if how == "kill":
+            process.terminate()
+        else:  # a terminal sends it to all that it runs
+            os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert said.endswith("\nel-nmt-benchmark: stopped; start it again to resume\n")
+    assert "Traceback" not in said
     wait_until(lambda: not processes(marker))
 
 

@@ -13,7 +13,7 @@ pytest.importorskip("sacrebleu")
 from el_plugins.nmt.benchmark import report
 from el_plugins.nmt.benchmark.figures import draw
 from el_plugins.nmt.benchmark.results import Results, read_rows
-from el_plugins.nmt.benchmark.summary import summarise
+from el_plugins.nmt.benchmark.sections import make_sections
 from tests import made_up
 
 BLEU = {"ce": (30.0, 31.0, 30.5), "el": (31.0, 32.5, 31.4), "far": (29.0, 32.0, None)}
@@ -32,6 +32,14 @@ ORDER = [
 ATTACK = "<script>document.title = 'owned'</script><img src=x onerror=alert(1)>"
 
 
+def write(results, folder):
+    """Write both reports; the files of the plots by name."""
+    sections = make_sections(results)
+    plots = draw(results, sections, folder / "figures")
+    report.write(results, sections, plots, folder)
+    return plots
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Both reports, written."""
@@ -39,8 +47,7 @@ def folder(tmp_path_factory):
     results = made_up.results(BLEU, diverged=840)
     results.failed = {"el/seed9": f"RuntimeError: fairseq-train ended with exit status 1\n{ATTACK}"}
     results.translations["el", 1, "averaged", "test"][0] = f"the cat {ATTACK}"
-    summary = summarise(results)
-    report.write(summary, draw(summary, folder / "figures"), folder)
+    write(results, folder)
     return folder
 
 
@@ -50,8 +57,8 @@ def test_markdown(folder):
     # In the other two seeds the sentences score the same.
     sure = "95 % interval +0.33 to +1.93, p = 0.026, with Holm's correction 0.026, 3 seeds"
     tests = "over sentences significant in 1 of 3 seeds; length ratio 0.970 against 0.970"
-    found = f"- **el: better.** test, averaged checkpoint: BLEU +1.13 against ce ({sure}); {tests}."
-    assert found in text
+    verdict = f"- **el: better.** test, averaged checkpoint: BLEU +1.13 against ce ({sure}); {tests}."
+    assert verdict in text
     assert "- **far: no result.** test, averaged checkpoint: far diverged at step 840 (seed 3)." in text
     assert " el, seed 1, BLEU |" in text
     assert " 30.50 ± 0.50 |" in text
@@ -79,9 +86,7 @@ def test_a_diverged_run_shows_no_number(folder):
 def test_a_committed_benchmark_still_makes_a_report(tmp_path):
     committed = REPOSITORY / "benchmarks" / "results" / "nmt_de_en" / "results.jsonl"
     settings = made_up.settings(["ce_ls", "el_ls"], [1, 2, 3])
-    summary = summarise(Results("nmt_de_en", settings, read_rows(committed)))
-    plots = draw(summary, tmp_path / "figures")
-    report.write(summary, plots, tmp_path)
+    plots = write(Results("nmt_de_en", settings, read_rows(committed)), tmp_path)
     text = (tmp_path / "report.md").read_text()
     # As its own report had it before p-values were corrected.
     assert "**el_ls: no significant difference.** test, averaged checkpoint: BLEU -0.23 against ce_ls" in text

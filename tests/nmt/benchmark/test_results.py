@@ -53,23 +53,25 @@ def hypothesis(line):
 
 
 def test_pooled_scores_are_those_of_all_sentences(run):
-    found = read_runs(run.benchmark, [run], {})
-    pooled = found.rows[-1]
-    assert [row["subset"] for row in found.rows] == ["test_a", "test_b", "pooled"]
+    results = read_runs(run.benchmark, [run], {})
+    pooled = results.rows[-1]
+    assert [row["subset"] for row in results.rows] == ["test_a", "test_b", "pooled"]
     references = TEXTS["test_a"] + TEXTS["test_b"]
     hypotheses = list(map(hypothesis, references))
     expected = sacrebleu.corpus_bleu(hypotheses, [references])
     assert pooled["bleu"]["score"] == pytest.approx(expected.score)
-    assert pooled["bleu"]["score"] != pytest.approx(np.mean([row["bleu"]["score"] for row in found.rows[:2]]))
+    assert pooled["bleu"]["score"] != pytest.approx(
+        np.mean([row["bleu"]["score"] for row in results.rows[:2]])
+    )
     assert pooled["bleu"]["length_ratio"] == expected.ratio
     assert pooled["ter"]["score"] == pytest.approx(sacrebleu.corpus_ter(hypotheses, [references]).score)
     chrf = sacrebleu.corpus_chrf(hypotheses, [references], word_order=2)
     assert pooled["chrf"]["score"] == pytest.approx(chrf.score)
     tokens = sacrebleu.corpus_bleu(hypotheses, [references], tokenize="none", force=True)
     assert pooled["bleu_tokenised"]["score"] == pytest.approx(tokens.score)
-    assert found.translations["el", 1, "averaged", "pooled"] == hypotheses
-    assert found.references["pooled"] == references
-    assert found.sources["pooled"][3] == "Quelle test_b 0"
+    assert results.translations["el", 1, "averaged", "pooled"] == hypotheses
+    assert results.references["pooled"] == references
+    assert results.sources["pooled"][3] == "Quelle test_b 0"
 
 
 def test_pooled_scores_are_stored(run):
@@ -81,10 +83,10 @@ def test_pooled_scores_are_stored(run):
 
 def test_without_all_translations_nothing_is_pooled(run):
     next(run.folder.glob("translations/*test_b*")).unlink()
-    found = read_runs(run.benchmark, [run], {})
-    assert [row["subset"] for row in found.rows] == ["test_a", "test_b"]
-    assert ("el", 1, "averaged", "test_a") in found.translations
-    assert "tokens" not in found.runs["el/seed1"]
+    results = read_runs(run.benchmark, [run], {})
+    assert [row["subset"] for row in results.rows] == ["test_a", "test_b"]
+    assert ("el", 1, "averaged", "test_a") in results.translations
+    assert "tokens" not in results.runs["el/seed1"]
 
 
 @pytest.mark.parametrize("step", [840, None])
@@ -103,3 +105,12 @@ def test_rows_are_read_back(tmp_path):
     rows = [made_up.row("el", 1, 30.0), {"system": "el", "seed": 2, "diverged": 7}]
     (tmp_path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert read_rows(tmp_path / "results.jsonl") == rows
+
+
+@pytest.mark.parametrize("size", [0, 100, -50])
+def test_a_damaged_file_of_measures_is_named(run, size):
+    path = run.folder / "tokens.npz"
+    np.savez_compressed(path, log_p=np.random.default_rng(0).normal(size=200))
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(ValueError, match=r"tokens\.npz is damaged .*: delete it and result\.json beside it"):
+        read_runs(run.benchmark, [run], {})

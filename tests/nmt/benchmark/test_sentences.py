@@ -13,27 +13,27 @@ def words(count):
 
 def test_buckets():
     lengths = [1, 5, 6, 10, 11, 20, 21, 40, 41, 99]
-    found = buckets([words(length) for length in lengths])
-    assert found == {"1-5": [0, 1], "6-10": [2, 3], "11-20": [4, 5], "21-40": [6, 7], "41+": [8, 9]}
+    by_length = buckets([words(length) for length in lengths])
+    assert by_length == {"1-5": [0, 1], "6-10": [2, 3], "11-20": [4, 5], "21-40": [6, 7], "41+": [8, 9]}
     assert buckets([words(7)]) == {"6-10": [0]}
 
 
 def test_bleu_of_each_bucket_is_sacrebleus():
     references = [words(5), words(9), words(8), words(50)]
     hypotheses = [words(5), words(7), words(8), "w0"]
-    found = bleu_by_length(hypotheses, references)
-    assert found["1-5"] == pytest.approx(100)
+    scores = bleu_by_length(hypotheses, references)
+    assert scores["1-5"] == pytest.approx(100)
     expected = sacrebleu.corpus_bleu(hypotheses[1:3], [references[1:3]]).score
-    assert found["6-10"] == pytest.approx(expected)
-    assert set(found) == {"1-5", "6-10", "41+"}
+    assert scores["6-10"] == pytest.approx(expected)
+    assert set(scores) == {"1-5", "6-10", "41+"}
 
 
 def test_most_changed():
     references = ["the cat sat", "a dog ran off", "one hen"]
     baseline = ["the cat sat", "dog", "one hen"]
     system = ["the cat", "a dog ran off", "one hen"]
-    found = most_changed(["S0", "S1", "S2"], references, baseline, system)
-    (rising,), (falling,) = found["rising"], found["falling"]
+    sentences = most_changed(["S0", "S1", "S2"], references, baseline, system)
+    (rising,), (falling,) = sentences["rising"], sentences["falling"]
     assert (rising["source"], falling["source"]) == ("S1", "S0")
     chrf = sacrebleu.sentence_chrf("dog", [references[1]], word_order=2).score
     assert rising["change"] == pytest.approx(100 - chrf)

@@ -43,6 +43,9 @@ def test_paths_start_from_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("train: --arch", 'train: "--arch \'x" # ', r"train: No closing quotation in \"--arch 'x\""),
+        ("--log-end 1", "--log-end '1", "arguments of el: No closing quotation in .*--log-end '1"),
+        ("seeds: [1, 2]", 'seeds: [1]\ngenerate: "\'"', "generate: No closing quotation in"),
         ("seeds: [1, 2]", "seeds: [one]", "'one' .* could not be converted to Integer"),
         ("seeds: [1, 2]", "seeds: [1, 1]", r"seeds must be .* all different, got \[1, 1\]"),
         ("seeds: [1, 2]", "seeds: [0]", "seeds must be 1 or more, got 0"),
@@ -81,7 +84,7 @@ def test_what_the_results_depend_on(tmp_path):
     def settings(text):
         benchmark = read_settings(write(tmp_path, text))
         run = Run(benchmark, benchmark.systems[1], 2, tmp_path)
-        return run.training_settings(), run.evaluation_settings()
+        return run.training_settings, run.evaluation_settings()
 
     first = settings(GOOD)
     assert settings(GOOD.replace("[1, 2]", "[2, 3]\ncluster: {slurm_partition: gpu}")) == first
@@ -96,9 +99,9 @@ def test_what_the_results_depend_on(tmp_path):
         changed = (
             GOOD.replace("{test: test.en}", "{test: test.en}, detokenizer: null") if "data" in new else ""
         )
-        found = settings(changed or f"{GOOD}{new}\n")
-        assert found[0] == first[0]
-        assert found[1] != first[1]
+        second = settings(changed or f"{GOOD}{new}\n")
+        assert second[0] == first[0]
+        assert second[1] != first[1]
     for name, part in (("test.en", 1), ("bin/test.de-en.de.bin", 1), ("bin/train.de-en.de.bin", 0)):
         before = settings(GOOD)
         (tmp_path / name).write_text("b b\n")

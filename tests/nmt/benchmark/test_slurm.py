@@ -51,11 +51,11 @@ def test_a_node_taken_down_in_mid_run(node, tiny_settings, tmp_path):
         printed = process.communicate(timeout=400)[0]
     assert process.returncode == 0, printed
     assert "Loaded checkpoint" in (folder / "train.log").read_text()
-    found, expected = (
+    resumed, expected = (
         json.loads((tmp_path / where / "runs/el/seed1/result.json").read_text())
         for where in ("slurm", "local")
     )
-    assert found["scores"] == expected["scores"]
+    assert resumed["scores"] == expected["scores"]
 
 
 def test_a_training_of_two_processes(node, tiny_settings, tmp_path):

@@ -31,38 +31,38 @@ def test_verdict():
     ],
 )
 def test_holm(p_values, expected):
-    found = holm(dict(enumerate(p_values)))
-    assert list(found) == list(range(len(expected)))
-    for one, value in zip(found.values(), expected):
+    corrected = holm(dict(enumerate(p_values)))
+    assert list(corrected) == list(range(len(expected)))
+    for one, value in zip(corrected.values(), expected):
         assert one == (None if value is None else pytest.approx(value))
 
 
 def test_compare_is_a_t_interval():
     system, baseline = {1: 31.0, 2: 33.5, 3: 31.2, 5: 30.0}, {1: 30.0, 2: 31.0, 3: 31.0, 4: 9.0}
-    found = compare(system, baseline)
+    comparison = compare(system, baseline)
     differences = [1.0, 2.5, 0.2]
-    assert found["differences"] == pytest.approx(dict(zip((1, 2, 3), differences)))
+    assert comparison["differences"] == pytest.approx(dict(zip((1, 2, 3), differences)))
     mean, error = sum(differences) / 3, stats.sem(differences)
-    assert (found["low"], found["high"]) == pytest.approx(stats.t.interval(0.95, 2, mean, error))
-    assert found["p_value"] == pytest.approx(2 * stats.t.sf(mean / error, 2))
+    assert (comparison["low"], comparison["high"]) == pytest.approx(stats.t.interval(0.95, 2, mean, error))
+    assert comparison["p_value"] == pytest.approx(2 * stats.t.sf(mean / error, 2))
 
 
 def test_nothing_is_compared_where_a_run_diverged():
-    found = compare({1: 31.0, 2: 33.0}, {1: 30.0, 2: 30.0, 3: 30.0}, diverged=True)
-    assert found["differences"] == {1: 1.0, 2: 3.0}
-    assert found["difference"] is found["low"] is found["p_value"] is None
+    comparison = compare({1: 31.0, 2: 33.0}, {1: 30.0, 2: 30.0, 3: 30.0}, diverged=True)
+    assert comparison["differences"] == {1: 1.0, 2: 3.0}
+    assert comparison["difference"] is comparison["low"] is comparison["p_value"] is None
 
 
 def test_over_sentences_are_stored_and_corrected(tmp_path):
     references = [f"the {word} sat on the mat near the old {word}" for word in ("cat", "dog", "hen")] * 5
     baseline = [line.replace("sat on", "was at") for line in references]
     systems = {"ce": baseline, "el": references, "same": baseline}
-    found = over_sentences(systems, references, tmp_path)
-    assert found["ar"] == paired_test(systems, references, "ar")
-    assert found["bs"]["el"]["bleu"] < 0.05
+    p_values = over_sentences(systems, references, tmp_path)
+    assert p_values["ar"] == paired_test(systems, references, "ar")
+    assert p_values["bs"]["el"]["bleu"] < 0.05
     # The smaller of two p-values counts twice.
-    assert found["bs_holm"]["el"]["bleu"] == pytest.approx(2 * found["bs"]["el"]["bleu"])
-    assert found["ar_holm"]["same"]["ter"] == 1.0
+    assert p_values["bs_holm"]["el"]["bleu"] == pytest.approx(2 * p_values["bs"]["el"]["bleu"])
+    assert p_values["ar_holm"]["same"]["ter"] == 1.0
     (stored,) = tmp_path.iterdir()
     stored.write_text('{"bs": {"el": {"bleu": 0.5}}}')
     assert over_sentences(systems, references, tmp_path)["bs"] == {"el": {"bleu": 0.5}}

@@ -102,5 +102,5 @@ def test_a_short_training_is_reported(run, capsys, names, message):
 def test_checkpoints_of_short_trainings(tmp_path, files, averaged):
     for name in files:
         (tmp_path / f"checkpoint{name}.pt").touch()
-    found = checkpoints_to_average(tmp_path, 2)
-    assert [path.name for path in found] == [f"checkpoint{name}.pt" for name in averaged]
+    paths = checkpoints_to_average(tmp_path, 2)
+    assert [path.name for path in paths] == [f"checkpoint{name}.pt" for name in averaged]

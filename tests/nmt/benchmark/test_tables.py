@@ -7,7 +7,7 @@ pytest.importorskip("submitit")
 
 from el_plugins.nmt.benchmark import tables
 from el_plugins.nmt.benchmark.results import Results
-from el_plugins.nmt.benchmark.summary import summarise
+from el_plugins.nmt.benchmark.sections import make_sections
 from tests import made_up
 
 
@@ -25,7 +25,7 @@ def results():
 def test_cost(results):
     for seed, speed in ((1, 1400.0), (2, 1600.0)):
         results.runs[f"el/seed{seed}"]["training"]["words_per_second"] = speed
-    heading, baseline, system = tables.cost(summarise(results))
+    heading, baseline, system = tables.cost(results)
     assert heading == ["system", "words a second", "relative to ce", "minutes", "peak memory (GiB)"]
     assert baseline == ["ce", "3000 ± 0", "1.00 x", "2.0 ± 0.0", "1.25 ± 0.00"]
     assert system[:3] == ["el", "1500 ± 141", "0.50 x"]
@@ -34,7 +34,7 @@ def test_cost(results):
 def test_cost_of_a_training_that_took_no_time_and_of_old_results(results):
     for run in results.runs.values():
         run["training"] = {"minutes": 0.0, "words_per_second": 0.0}
-    heading, baseline, _ = tables.cost(summarise(results))
+    heading, baseline, _ = tables.cost(results)
     assert heading == ["system", "words a second", "minutes"]
     assert baseline == ["ce", "0 ± 0", "0.0 ± 0.0"]
 
@@ -43,15 +43,14 @@ def test_the_runs_that_diverged_cost_nothing_and_validate_nothing(results):
     results.rows = [row for row in results.rows if (row["system"], row["seed"]) != ("el", 2)]
     results.rows.append({"system": "el", "seed": 2, "diverged": None})
     results.runs["el/seed2"]["training"]["words_per_second"] = float("nan")
-    summary = summarise(results)
     name = "el, diverged after the last step (seed 2)"
-    assert tables.cost(summary)[2][:2] == [name, "3000"]
-    assert tables.validation(summary)[2] == [name, "no result", "no result"]
-    assert tables.headline(summary)[2] == [name, "2", "no result", "no result", "-", "-", "-", "no result"]
+    assert tables.cost(results)[2][:2] == [name, "3000"]
+    assert tables.validation(results)[2] == [name, "no result", "no result"]
+    (section,) = make_sections(results)
+    assert tables.headline(section)[2] == [name, "2", "no result", "no result", "-", "-", "-", "no result"]
 
 
 def test_without_figures_a_table_is_its_heading(results):
     results.runs = {}
-    summary = summarise(results)
-    assert len(tables.cost(summary)) == len(tables.validation(summary)) == 1
-    assert len(tables.sentence_tests(summary, summary["sections"][0])) == 1
+    assert len(tables.cost(results)) == len(tables.validation(results)) == 1
+    assert len(tables.sentence_tests(*make_sections(results))) == 1

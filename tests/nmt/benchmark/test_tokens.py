@@ -14,17 +14,17 @@ from el_plugins.nmt.training_log import last_validation
 
 def test_tokens_agree_with_fairseq_validate(corpus, trained, tmp_path):
     model = trained[0] / "checkpoint_best.pt"
-    found = target_tokens(model, str(corpus[1]))
+    tokens = target_tokens(model, str(corpus[1]))
     options = ["--user-dir", PLUGIN, "--path", model, "--cpu", "--log-format", "json"]
     options += ["--task", "translation", "--batch-size", "1", "--required-batch-size-multiple", "1"]
     log = tmp_path / "validate.log"
     log.write_text(run("fairseq-validate", corpus[1], *options))
     figures = last_validation(log)
-    nll = -found["log_p"].mean() / np.log(2)
+    nll = -tokens["log_p"].mean() / np.log(2)
     assert nll == pytest.approx(float(figures["valid_nll_loss"]), abs=2e-3)
-    share = (found["log_p"] > np.log(0.5)).mean()
+    share = (tokens["log_p"] > np.log(0.5)).mean()
     assert share == pytest.approx(float(figures["valid_well_classified"]), abs=1e-4)
     # Above a margin of 0 the target is the most likely; p > 1/2 implies it.
-    assert ((found["log_p"] <= np.log(0.5)) | (found["margin"] > 0)).all()
+    assert ((tokens["log_p"] <= np.log(0.5)) | (tokens["margin"] > 0)).all()
     words = sum(len(line.split()) + 1 for line in (corpus[0] / "valid.en").open())
-    assert all(values.shape == (words,) and values.dtype == np.float32 for values in found.values())
+    assert all(values.shape == (words,) and values.dtype == np.float32 for values in tokens.values())

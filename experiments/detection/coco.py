@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from el_plugins.utils.files import write_json
+from el_plugins.utils.files import read_json, write_json
 
 Box = Tuple[float, float, float, float]  # x, y, width, height
 Picture = Tuple[np.ndarray, Sequence[Tuple[int, Box]]]
@@ -36,7 +35,7 @@ def write_split(
     images.mkdir(parents=True)
     content: dict[str, list] = {"images": [], "annotations": []}
     content["categories"] = [{"id": number + 1, "name": name} for number, name in enumerate(names)]
-    bar = tqdm(pictures, desc=f"writing {split}", unit="image", total=count)
+    bar = tqdm(pictures, desc=f"writing {split}", unit="image", total=count, disable=None)
     for number, (pixels, boxes) in enumerate(bar, start=1):
         file_name = f"{number:06d}.png"
         Image.fromarray(pixels).convert("RGB").save(images / file_name)
@@ -58,7 +57,7 @@ def write_split(
 
 def class_counts(path: Path) -> dict[str, int]:
     """Number of boxes of each class, by name, in a COCO JSON."""
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_json(path)
     counts = {category["id"]: 0 for category in content["categories"]}
     for annotation in content["annotations"]:
         counts[annotation["category_id"]] += 1

@@ -1,8 +1,7 @@
-"""Tables and plots of detection results: AP by class frequency, detections beside the ground truth."""
+"""Plots of detection results: AP by class frequency, detections beside the ground truth."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,49 +15,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from el_plugins.utils.files import atomic_file, read_json
+from experiments.detection.measures import class_ap
+
 IMAGES_SHOWN = 6
-TOTALS = ("AP", "AP50", "AP75")
 MIN_SCORE = 0.5  # of the detections that are drawn
-
-
-def frequency_thirds(counts: Mapping[str, int]) -> dict[str, list[str]]:
-    """The classes by training boxes: ``frequent``, ``middle`` and ``rare`` third; {} for fewer than three.
-
-    Thirds of whatever classes there are, unlike the many, medium and few of :mod:`el_plugins.metrics`.
-    """
-    names = sorted(counts, key=lambda name: -counts[name])
-    third = len(names) // 3
-    if not third:
-        return {}
-    return {"frequent": names[:third], "middle": names[third:-third], "rare": names[-third:]}
-
-
-def columns(counts: Mapping[str, int]) -> list[str]:
-    """Names of the metrics of :func:`metrics`."""
-    return [*TOTALS, *(f"AP {third}" for third in frequency_thirds(counts))]
-
-
-def metrics(bbox: Mapping[str, float | None], counts: Mapping[str, int]) -> dict[str, float | None]:
-    """AP, AP50, AP75 and the mean AP of each third of the classes, in percent, from COCO's results.
-
-    None where there is no AP: nothing was detected, or the validation set has no such object.
-    """
-    row = {name: bbox[name] for name in TOTALS}
-    for third, names in frequency_thirds(counts).items():
-        values = [value for name in names if (value := class_ap(bbox, name)) is not None]
-        row[f"AP {third}"] = sum(values) / len(values) if len(values) == len(names) else None
-    return row
-
-
-def class_ap(bbox: Mapping[str, float | None], name: str) -> float | None:
-    """AP of the class ``name``; COCO evaluation lists no classes when nothing at all was detected."""
-    return bbox.get(f"AP-{name}")
 
 
 def draw_ap_by_class(
     results: Mapping[str, Mapping[str, float | None]], counts: Mapping[str, int], path: Path
 ) -> None:
-    """Plot the AP of every class, from the most to the least frequent in training, as a line a system."""
+    """Plot the AP of every class, from the most to the least frequent in training, one line per system."""
     names = sorted(counts, key=lambda name: -counts[name])
     figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
     labels = [f"{name}\n{counts[name]}" for name in names]
@@ -79,11 +46,11 @@ def draw_detections(data: Path, detections: Mapping[str, Path], path: Path) -> N
         detections: by system, the file of detections that COCO evaluation wrote.
         path: of the picture.
     """
-    truth = json.loads((data / "val.json").read_text(encoding="utf-8"))
+    truth = read_json(data / "val.json")
     names = {category["id"]: category["name"] for category in truth["categories"]}
     columns: dict[str, list[dict[str, Any]]] = {"truth": truth["annotations"]}
     for system, file in detections.items():
-        detected = json.loads(file.read_text(encoding="utf-8"))
+        detected = read_json(file)
         columns[system] = [box for box in detected if box["score"] >= MIN_SCORE]
     images = truth["images"][:IMAGES_SHOWN]
     size = (2.4 * len(columns), 2.4 * len(images))
@@ -100,7 +67,7 @@ def draw_detections(data: Path, detections: Mapping[str, Path], path: Path) -> N
 
 
 def draw_boxes(axes: Axes, boxes: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> None:
-    """Outline COCO boxes, each class in its colour, with its name where there are several classes."""
+    """Outline COCO boxes, one colour per class, with the class names if there are several."""
     for box in boxes:
         x, y, width, height = box["bbox"]
         colour = f"C{box['category_id'] % 10}"
@@ -113,7 +80,6 @@ def draw_boxes(axes: Axes, boxes: Sequence[Mapping[str, Any]], names: Mapping[in
 
 def save(figure: Figure, path: Path) -> None:
     """Write a picture atomically."""
-    temporary = path.with_name(f"{path.stem}.tmp{path.suffix}")
-    figure.savefig(temporary, dpi=150)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:], dpi=150)
     plt.close(figure)
-    temporary.replace(path)

@@ -1,0 +1,1 @@
+"""The losses inside models of other libraries, by one call each; every module imports its own host."""

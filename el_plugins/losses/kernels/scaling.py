@@ -1,0 +1,54 @@
+"""Gradients computed in forward, for an upstream gradient of 1, times the one that comes in backward."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from el_plugins.losses.kernels.fallback import with_fallback
+from el_plugins.losses.kernels.transforms import ONCE, is_legacy_batched
+
+
+def scaled(path: str, gradient: Tensor, grad_output: Tensor) -> Tensor:
+    """``gradient``, contiguous, times the scalar ``grad_output``: in place unless the graph is kept.
+
+    A kept graph may be run again, for which ``gradient`` must stay as it is.
+    """
+    if is_legacy_batched(grad_output):
+        return (gradient * grad_output).to(gradient.dtype)
+    if torch.is_grad_enabled():  # create_graph=True
+        return Product.apply(gradient.detach().requires_grad_(), grad_output)
+    if graph_is_kept():
+        return gradient * grad_output
+    if path != "triton":
+        return scale_(gradient, grad_output)
+    from el_plugins.losses.kernels import scale_triton  # Triton is optional
+
+    return with_fallback(scale_triton.scale_, scale_)(gradient, grad_output)
+
+
+def scale_(gradient: Tensor, grad_output: Tensor) -> Tensor:
+    """Multiply ``gradient`` in place, by a plain operation."""
+    return gradient.mul_(grad_output)
+
+
+def graph_is_kept() -> bool:
+    """Whether another backward may follow (``retain_graph``); True where torch does not say."""
+    of_task = getattr(torch._C._autograd, "_get_current_graph_task_keep_graph", None)
+    return of_task is None or of_task()
+
+
+class Product(torch.autograd.Function):
+    """A gradient times a scalar, which has no derivative: that of the loss would be missing from it."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient: Tensor, grad_output: Tensor) -> Tensor:
+        """The product."""
+        return gradient * grad_output
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> Any:
+        """Raise RuntimeError."""
+        raise RuntimeError(ONCE)

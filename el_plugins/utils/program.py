@@ -1,0 +1,54 @@
+"""How every command ends: an error is one line, and a signal leaves nothing half-written."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def program(name: str, stopped: str = "stopped") -> Iterator[None]:
+    """Run a command's work; what it raises for its user becomes ``name: reason`` and exit status 1.
+
+    SIGTERM stops it as Ctrl-C does, so that temporary files are removed and children are ended; Ctrl-C
+    does so even if a shell started it with that ignored. While it stops, further signals change nothing.
+
+    Args:
+        name: of the command.
+        stopped: what to say when a signal stops it.
+
+    Raises:
+        SystemExit: it was stopped, or the work raised OSError, RuntimeError or ValueError.
+    """
+    before = {number: signal.signal(number, _stop) for number in SIGNALS}
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(f"\n{name}: {stopped}") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        _restore(before)
+        raise SystemExit(f"{name}: {reason(error)}") from error
+    else:
+        _restore(before)
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in the words of a message; of the system's errors the file and why."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _stop(number: int, frame: object) -> None:
+    for one in SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

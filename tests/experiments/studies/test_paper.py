@@ -1,0 +1,21 @@
+"""The page of the paper's tables, from a study on scikit-learn's digits."""
+
+from experiments.studies import paper
+
+
+def test_a_study_is_shown_when_it_is_complete(tmp_path, monkeypatch):
+    (tmp_path / "tiny.yaml").write_text("{data: digits, epochs: 1, seeds: [1, 2], note: Tiny.}\n")
+    monkeypatch.setattr(paper, "SETTINGS", tmp_path)
+    monkeypatch.setattr(paper, "RESULTS", tmp_path / "paper")
+    monkeypatch.setattr(paper, "SOURCES", (paper.Source("tiny", ("probe",)),))
+    not_run = paper.page(str(tmp_path), run=False)
+    assert "digits: 0 of 4 runs" in not_run
+    assert "| claim" not in not_run
+    complete = paper.page(str(tmp_path), run=True)
+    assert "Not complete" not in complete
+    assert "new classifier: EL 1 above CE" in complete
+    assert " to +" in complete or " to -" in complete  # the interval
+    assert f"--settings {tmp_path}/tiny.yaml" in complete
+    assert paper.page(str(tmp_path), run=False) == complete
+    (next((tmp_path / "paper/tiny/probe/runs").iterdir())).unlink()
+    assert "3 of 4 runs" in paper.page(str(tmp_path), run=False)
