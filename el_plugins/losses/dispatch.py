@@ -32,7 +32,11 @@ def fused_loss(
 
     A kernel that computes the gradient in forward writes it over ``logits`` there if ``inplace``.
     """
-    if reduction == "none" or not takes_kernel(backends.chosen(logits), logits.dtype):
+    # Under a transform of torch.func only the nodes see plain tensors, so that nothing else may be a kernel.
+    by_rows = (
+        reduction == "none" or is_transformed() or not takes_kernel(backends.chosen(logits), logits.dtype)
+    )
+    if by_rows:
         losses, log_p = fused_row_losses(logits, target, ignore_index, options, inplace=inplace)
         count = None
         if reduction == "mean":
@@ -44,7 +48,7 @@ def fused_loss(
     arguments = target, ignore_index, for_kernels, parts, inplace and not overlaps(logits)
     # fp16 gradients computed in forward are not scaled yet, and underflow where loss scaling prevents it.
     is_early = logits.requires_grad and torch.is_grad_enabled() and logits.dtype != torch.float16
-    if is_early and not is_transformed():
+    if is_early:
         return TotalLoss.apply(batched(logits), *arguments)
     losses, log_p = KernelRowLosses.apply(batched(logits), *arguments)
     return losses.sum(), log_p

@@ -96,6 +96,11 @@ def scale_(gradient: Tensor, factor: Tensor) -> None:
     from el_plugins.losses.kernels import softmax_launch
 
     if is_dense(gradient):
-        with_fallback(softmax_launch.scale_, Tensor.mul_)(gradient, factor)
+        with_fallback(softmax_launch.scale_, plain_scale_)(gradient, factor)
     else:
-        gradient.mul_(factor)
+        plain_scale_(gradient, factor)
+
+
+def plain_scale_(gradient: Tensor, factor: Tensor) -> None:
+    """:func:`scale_` by a plain operation."""
+    gradient.mul_(factor)
