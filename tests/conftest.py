@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.commands import PLUGIN, TINY_MODEL, TRAINING, run
+from tests.disks import mounted
 
 
 def pytest_runtest_setup(item):
@@ -48,3 +49,10 @@ def trained(train):
     best = ["--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"]
     checkpoints = ["--keep-best-checkpoints", "2", "--save-interval-updates", "3"]
     return train("--max-update", "12", *bleu, *best, *checkpoints)
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A small disk in memory."""
+    with mounted(tmp_path / "disk") as disk:
+        yield disk

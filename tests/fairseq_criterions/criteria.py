@@ -49,10 +49,16 @@ def assert_same_weights(one, other, **tolerance):
         torch.testing.assert_close(one[name], other[name], **(tolerance or {"rtol": 0, "atol": 0}))
 
 
-def two_processes(port):
-    """Launcher of fairseq-train in two processes of this machine."""
+def processes(number, port):
+    """Launcher of fairseq-train in several processes of this machine."""
     # fairseq reads torchrun's variables only where it sees GPUs, so on CPU they are passed on as flags.
     flags = "--distributed-world-size $WORLD_SIZE --distributed-rank $RANK --distributed-no-spawn"
     worker = f'exec {find_command("fairseq-train")} "$@" {flags} --distributed-init-method env://'
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}"]
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        f"--nproc_per_node={number}",
+        f"--master_port={port}",
+    ]
     return (*torchrun, "--no-python", "bash", "-c", worker, "worker")

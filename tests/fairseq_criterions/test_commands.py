@@ -13,7 +13,7 @@ pytest.importorskip("fairseq")
 
 from el_plugins.checkpoints.safe_loading import load_checkpoint
 from el_plugins.nmt.training_log import training_line
-from tests.fairseq_criterions.criteria import GLOO, assert_same_weights, two_processes
+from tests.fairseq_criterions.criteria import GLOO, assert_same_weights, processes
 
 
 def figures(output, key):
@@ -116,7 +116,7 @@ def test_two_processes_are_one_with_twice_the_batches(train):
     options = ["--sentence-avg", "--max-update", 3, "--dropout", 0, "--bonus-warmup-updates", 4]
     one, output = train(*options, "--update-freq", 2)
     assert figures(output, "num_updates") == ["1", "2", "3"]
-    two, output = train(*options, *GLOO, launcher=two_processes(29531))
+    two, output = train(*options, *GLOO, launcher=processes(2, 29531))
     assert "distributed_world_size': 2" in output
     assert [float(factor) for factor in figures(output, "bonus_factor")] == [0, 0.25, 0.5]
     assert_same_weights(one / "checkpoint_last.pt", two / "checkpoint_last.pt", rtol=1e-4, atol=1e-5)

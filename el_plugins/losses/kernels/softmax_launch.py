@@ -51,6 +51,15 @@ def tile_of(classes: int, contiguous: bool) -> Tile:
     return Tile(1, 1, block, max(block // (32 * each), 1))
 
 
+def traffic(count: int, classes: int, element_size: int, *, early: bool) -> int:
+    """Bytes of logits and gradient that a step moves to and from memory, with up to IN_REGISTERS classes.
+
+    The logits are read and the gradient is written once; where it is not computed ``early``, in forward, the
+    logits are read there besides. Longer rows are read again in the same launch, if need be from the cache.
+    """
+    return (2 if early else 3) * count * classes * element_size
+
+
 def is_readable(rows: Tensor) -> bool:
     """Whether a kernel reads ``rows``, (batch, rows, V), as they lie in memory."""
     return rows.stride(2) == 1 or triton.next_power_of_2(rows.size(2)) <= STRIDED

@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.killing import killed_after, leftovers, moments
+
 pytest.importorskip("detectron2")
 pytest.importorskip("scipy")
 
@@ -92,6 +94,23 @@ def test_killed_and_started_again(tiny, tmp_path):
     benchmark(settings, "--output", output)
     assert re.search(r"Starting training from iteration [1-9]", (folder / "train.log").read_text())
     assert rows(output)[0]["AP"] is not None
+
+
+@pytest.mark.trust
+def test_killed_at_random_moments(tiny, tmp_path, record_property):
+    settings = tiny(FOCAL, options="SOLVER.MAX_ITER 20 SOLVER.CHECKPOINT_PERIOD 2 TEST.EVAL_PERIOD 0")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    started = time.monotonic()
+    benchmark(settings, "--output", whole)
+    seconds, killed = time.monotonic() - started, 0
+    words, environment = command(settings, "--output", cut)
+    for moment in moments(5, seconds, first=0.5):
+        killed += killed_after(moment, words, env=environment)
+    benchmark(settings, "--output", cut)
+    assert rows(cut) == [pytest.approx(row) for row in rows(whole)]
+    assert not leftovers(cut)
+    record_property("tried", killed)
+    assert killed
 
 
 def two_machines(*arguments, each=((), ()), output=("out", "out"), folder, wait=5):
