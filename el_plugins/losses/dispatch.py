@@ -35,8 +35,9 @@ def fused_loss(
     path = backends.chosen(logits)
     # fp16 gradients computed in forward are not scaled yet, and underflow where loss scaling prevents it.
     is_early = logits.requires_grad and torch.is_grad_enabled() and logits.dtype != torch.float16
-    is_early = is_early and not is_transformed()
-    if reduction == "none" or not (takes_kernel(path, logits.dtype) or (is_early and fuses(path, logits))):
+    by_total = takes_kernel(path, logits.dtype) or (is_early and fuses(path, logits))
+    # Under a transform of torch.func only the nodes see plain tensors, so that nothing else may be a kernel.
+    if reduction == "none" or is_transformed() or not by_total:
         losses, log_p = fused_row_losses(logits, target, ignore_index, options, inplace=inplace)
         count = None
         if reduction == "mean":

@@ -68,10 +68,11 @@ def encouraging_loss(
             divergent at ordinary learning rates.
         smoothing: ``uniform`` spreads epsilon over all classes as torch does, ``fairseq`` over all
             but the target, which needs class indices.
-        inplace: let backward write the gradient over ``input``, which saves its memory. ``input`` then holds
-            gradients, and autograd raises if its old values are needed. Saves nothing for (N, C, d1, ...)
-            logits, which are copied first, for logits that share memory, and under torch.func. Not for a
-            leaf that requires a gradient, or a view of one.
+        inplace: write the gradient over ``input``, which saves its memory: in backward, or in this call where
+            the gradient is computed here (on CUDA). ``input`` then holds gradients, and autograd raises if
+            its old values are needed. Saves nothing for logits that are copied first, as (N, C, d1, ...) ones
+            on the CPU, for logits that share memory, and under torch.func. Not for a leaf that requires a
+            gradient, or a view of one.
         return_log_prob: return ``(loss, log_prob)``, with log p of the targets in the loss' dtype and in
             target's shape, 0 where ignored, without a gradient. Accuracy and perplexity then need no second
             pass. For class indices only.
@@ -92,7 +93,8 @@ def encouraging_loss(
             forward mode or a batch of gradients (``is_grads_batched``).
         ValueError: an argument is out of range or of the wrong shape or dtype, or has no meaning for
             class probabilities: an ``ignore_index`` >= 0, ``fairseq`` label smoothing or ``return_log_prob``;
-            a DTensor has other placements. Target indices are checked on CPU in eager mode only.
+            a DTensor has other placements. Target indices are checked on CPU in eager mode only; on CUDA one
+            out of range gives NaN.
     """
     weighted_bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
     check_options(reduction, label_smoothing, smoothing)

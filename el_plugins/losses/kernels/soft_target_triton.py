@@ -21,6 +21,7 @@ from el_plugins.losses.kernels.bonus_triton import (
     neg_slope,
 )
 from el_plugins.losses.kernels.device import on_its_device
+from el_plugins.losses.kernels.softmax_launch import Launch
 from el_plugins.losses.kernels.softmax_long_triton import extremes_of_row
 from el_plugins.losses.kernels.softmax_row_triton import scale_of, top_class_of
 
@@ -73,11 +74,11 @@ def soft_rows(
         z = tl.load(z_row[:, None] + column, mask=inside, other=-float("inf")).to(tl.float32)
         target = tl.load(target_row[:, None] + column, mask=inside, other=0.0).to(tl.float32)
         q = share_of_target(target, class_weight_ptr, column, inside, target_share, uniform)
-        _, loss, slope = class_terms(
+        _, class_loss, slope = class_terms(
             z, top[:, None], reference[:, None], scale[:, None], column == top_class[:, None], bonus_weight,
             edge, shift, rate, log_eps, BONUS, BENT,
         )  # fmt: skip
-        losses += tl.where(q == 0, 0.0, q * loss)  # an excluded class may have no mass
+        losses += tl.where(q == 0, 0.0, q * class_loss)  # an excluded class may have no mass
         slopes += q * slope
         q_sum += q
     known = top_class < classes
@@ -98,7 +99,7 @@ def soft_rows(
             target = tl.load(target_row[:, None] + column, mask=inside, other=0.0).to(tl.float32)
             q = share_of_target(target, class_weight_ptr, column, inside, target_share, uniform)
             is_top = column == top_class[:, None]
-            e, loss, slope = class_terms(
+            e, class_loss, slope = class_terms(
                 z, top[:, None], reference[:, None], scale[:, None], is_top, bonus_weight, edge, shift, rate,
                 log_eps, BONUS, BENT,
             )  # fmt: skip
@@ -108,9 +109,11 @@ def soft_rows(
                 places = d_z_ptr + row * (d_z_stride * ALIGN) + column
                 tl.store(places, gradient.to(d_z_ptr.dtype.element_ty), mask=inside)
             if d_target_ptr is not None:
-                loss = tl.where(is_top, loss_top[:, None], loss - log_top[:, None])
-                loss = tl.where((q == 0) & (z == -float("inf")), 0.0, loss)
-                by_target = loss * share_of_target(1.0, class_weight_ptr, column, inside, target_share, 0.0)
+                class_loss = tl.where(is_top, loss_top[:, None], class_loss - log_top[:, None])
+                class_loss = tl.where((q == 0) & (z == -float("inf")), 0.0, class_loss)
+                by_target = class_loss * share_of_target(
+                    1.0, class_weight_ptr, column, inside, target_share, 0.0
+                )
                 by_target *= factor[:, None]
                 places = d_target_ptr + row * (d_target_stride * ALIGN) + column
                 tl.store(places, by_target.to(d_target_ptr.dtype.element_ty), mask=inside)
@@ -126,20 +129,34 @@ def losses_and_gradients(
     :class:`~el_plugins.losses.kernels.soft_target_function.SoftOptions`.
     """
     z, q = (x if x.stride(1) == 1 else x.contiguous() for x in (logits, target))
-    count, classes = z.shape
-    losses = z.new_empty(count, dtype=torch.float32)
+    losses = z.new_empty(len(z), dtype=torch.float32)
     written = [x if x is None or x.stride(1) == 1 else torch.empty_like(z, dtype=x.dtype) for x in outputs]
-    strides = [0 if x is None or count == 1 else x.stride(0) for x in (z, q, *written)]
-    align = math.gcd(16, classes, *strides)
-    block = min(triton.next_power_of_2(classes), 4096)
-    if count:
-        soft_rows[(count,)](
-            z, q, options.weight, losses, upstream, *written, *(stride // align for stride in strides),
-            classes // align, 0 if upstream is None else upstream.stride(0), options.target_share,
-            options.uniform, *bonus_numbers(options.bonus), **bonus_constants(options.bonus), ALIGN=align,
-            BLOCK=block, num_warps=max(block // 256, 1),
-        )  # fmt: skip
+    if len(z):
+        launch = launch_of(z, q, options, upstream, tuple(written), losses)
+        launch.kernel[(launch.programs,)](*launch.arguments, **launch.constants)
     for output, copy in zip(outputs, written):
         if output is not None and copy is not None and copy is not output:
             output.copy_(copy)
     return losses
+
+
+def launch_of(
+    z: Tensor,
+    target: Tensor,
+    options: Any,
+    upstream: Tensor | None,
+    outputs: tuple[Tensor | None, ...],
+    losses: Tensor,
+) -> Launch:
+    """The launch for tensors whose classes lie side by side; their values are not read."""
+    count, classes = z.shape
+    strides = [0 if x is None or count == 1 else x.stride(0) for x in (z, target, *outputs)]
+    align = math.gcd(16, classes, *strides)
+    block = min(triton.next_power_of_2(classes), 4096)
+    arguments = (
+        z, target, options.weight, losses, upstream, *outputs, *(stride // align for stride in strides),
+        classes // align, 0 if upstream is None else upstream.stride(0), options.target_share,
+        options.uniform, *bonus_numbers(options.bonus),
+    )  # fmt: skip
+    numbers = {"ALIGN": align, "BLOCK": block, "num_warps": max(block // 256, 1)}
+    return Launch(soft_rows, count, arguments, {**bonus_constants(options.bonus), **numbers})

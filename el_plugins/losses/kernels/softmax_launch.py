@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -18,8 +18,11 @@ from el_plugins.losses.kernels.softmax_triton import short_rows
 
 NARROW = 64  # so many classes or fewer, or any strided ones up to STRIDED, are those of one thread's row
 STRIDED = 512
-IN_REGISTERS = 32768  # classes; a program goes through longer rows LONG_BLOCK at a time
-LONG_BLOCK = 8192
+# Classes of a row in registers. One of 32,768 takes all that a multiprocessor has, so that loads would wait
+# for the row before, and spills; a loop takes as few instructions, reads again what is still in the cache,
+# and lets two programs run at once. For longer rows only one, lest those under way outgrow a cache of 40 MB.
+IN_REGISTERS = 16384
+SHARED_CACHE = 2**17  # bytes of a row
 PROGRAMS = 1024  # that go through elements in turns: some for each multiprocessor
 
 
@@ -39,10 +42,10 @@ class Tile(NamedTuple):
         return max(int(math.log2(each * element_size // 16)), 0) if each * element_size > 16 else 0
 
 
-def tile_of(classes: int, contiguous: bool) -> Tile:
-    """The tile for rows whose classes lie side by side in memory, or not."""
+def tile_of(classes: int, contiguous: bool, element_size: int) -> Tile:
+    """The tile for rows whose classes lie side by side in memory, or not; of long rows it is a part."""
     if classes > IN_REGISTERS:
-        return Tile(1, 1, LONG_BLOCK, 32)
+        return Tile(1, 1, 4096, 16 if classes * element_size <= SHARED_CACHE else 32)
     block = triton.next_power_of_2(classes)
     if block <= NARROW or not contiguous:
         rows = max(min(4096 // block, 128), 32)
@@ -88,30 +91,59 @@ def losses_and_gradient(
     """
     z = logits if is_readable(logits) else logits.contiguous()
     written = gradient if gradient is None or is_readable(gradient) else torch.empty_like(z)
-    batches, rows, classes = z.shape
-    losses, log_p = (z.new_empty(batches * rows, dtype=torch.float32) for _ in range(2))
+    losses, log_p = (z.new_empty(z.size(0) * z.size(1), dtype=torch.float32) for _ in range(2))
     if losses.numel():
-        tile = tile_of(classes, z.stride(2) == 1 and (written is None or written.stride(2) == 1))
-        strides, align = strides_of(z, z if written is None else written, tile.axis)
-        arguments = (
-            z, written, target.contiguous(), options.weight, losses, log_p, upstream, parts, *strides, rows,
-            classes // align, upstream.stride(0) if upstream is not None and upstream.dim() else 0,
-            ignore_index, options.on_target, options.elsewhere, *bonus_numbers(options.bonus),
-        )  # fmt: skip
-        constants = {
-            **bonus_constants(options.bonus), "SMOOTHED": bool(options.elsewhere),
-            "LOG_SUMS": options.has_log_sums, "PARTS": 1 if parts is None else len(parts), "ALIGN": align,
-            "BLOCK": tile.block, "num_warps": tile.warps,
-        }  # fmt: skip
-        if classes > IN_REGISTERS:
-            long_rows[(batches * rows,)](*arguments, **constants)
-        else:
-            folds = tile.folds(z.element_size())
-            grid = (batches * triton.cdiv(rows, tile.rows),)
-            short_rows[grid](*arguments, **constants, FOLDS=folds, AXIS=tile.axis, ROWS=tile.rows)
+        target = target.contiguous()
+        launch = launch_of(z, target, ignore_index, options, parts, upstream, written, losses, log_p)
+        launch.kernel[(launch.programs,)](*launch.arguments, **launch.constants)
     if written is not gradient and gradient is not None and written is not None:
         gradient.copy_(written)
     return losses, log_p
+
+
+class Launch(NamedTuple):
+    """A kernel and what it is called with."""
+
+    kernel: Any
+    programs: int
+    arguments: tuple[Any, ...]
+    constants: dict[str, Any]  # of its code, and the number of warps
+
+
+def launch_of(
+    z: Tensor,
+    target: Tensor,
+    ignore_index: int,
+    options: softmax.KernelOptions,
+    parts: Tensor | None,
+    upstream: Tensor | None,
+    gradient: Tensor | None,
+    losses: Tensor,
+    log_p: Tensor,
+) -> Launch:
+    """The launch for tensors that :func:`is_readable`; their values are not read."""
+    batches, rows, classes = z.shape
+    contiguous = z.stride(2) == 1 and (gradient is None or gradient.stride(2) == 1)
+    tile = tile_of(classes, contiguous, z.element_size())
+    strides, align = strides_of(z, z if gradient is None else gradient, tile.axis)
+    arguments = (
+        z, gradient, target, options.weight, losses, log_p, upstream, parts, *strides, rows, classes // align,
+        upstream.stride(0) if upstream is not None and upstream.dim() else 0, ignore_index, options.on_target,
+        options.elsewhere, *bonus_numbers(options.bonus),
+    )  # fmt: skip
+    constants = {
+        **bonus_constants(options.bonus),
+        "SMOOTHED": bool(options.elsewhere),
+        "LOG_SUMS": options.has_log_sums,
+        "PARTS": 1 if parts is None else len(parts),
+        "ALIGN": align,
+        "BLOCK": tile.block,
+        "num_warps": tile.warps,
+    }
+    if classes > IN_REGISTERS:
+        return Launch(long_rows, batches * rows, arguments, constants)
+    constants.update(FOLDS=tile.folds(z.element_size()), AXIS=tile.axis, ROWS=tile.rows)
+    return Launch(short_rows, batches * triton.cdiv(rows, tile.rows), arguments, constants)
 
 
 def strides_of(z: Tensor, output: Tensor, axis: int) -> tuple[tuple[int, ...], int]:

@@ -100,7 +100,7 @@ def long_rows(
     there = row < rows
     target = tl.load(target_ptr + here).to(tl.int64)
     valid = target != ignore_index
-    first = z_ptr + (batch * (batch_stride * ALIGN) + row.to(tl.int64) * (row_stride * ALIGN))
+    first = z_ptr + (batch * batch_stride * ALIGN + row.to(tl.int64) * (row_stride * ALIGN))
     top, top_class, reference, total = extremes_of_row(first[:, None], classes, valid, BLOCK)
     scale = scale_of(top, reference, total)
     top_weight = tl.full((1,), 1.0, tl.float32)
@@ -121,8 +121,9 @@ def long_rows(
         BONUS, TANGENT, BENT, SMOOTHED, PARTS,
     )  # fmt: skip
     if gradient_ptr is not None:
+        tl.debug_barrier()  # all threads have read the target's logit, which the gradient may replace
         output = gradient_ptr + (
-            batch * (out_batch_stride * ALIGN) + row.to(tl.int64) * (out_row_stride * ALIGN)
+            batch * out_batch_stride * ALIGN + row.to(tl.int64) * (out_row_stride * ALIGN)
         )
         for start in range(0, classes, BLOCK):
             column = start + tl.arange(0, BLOCK)[None, :]

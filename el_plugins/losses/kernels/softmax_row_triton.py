@@ -130,8 +130,8 @@ def log_bonus_sums(
     """For each row the logarithm of the product of all 1-p, and the sum of all negative slopes.
 
     Beside the top class the factors are probabilities of at least 1/2, whose product stays above 1/4: the
-    2**FOLDS of them that a thread holds share one logarithm. A quarter of the row at a time needs the fewest
-    registers.
+    2**FOLDS of them that a thread holds share one logarithm. A quarter of the row at a time, which barriers
+    enforce, needs the fewest registers.
     """
     scale = tl.expand_dims(scale, AXIS)
     if FOLDS >= 2:

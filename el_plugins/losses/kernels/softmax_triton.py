@@ -26,12 +26,13 @@ def short_rows(
     """ROWS rows a program, the classes along AXIS; arguments as ``softmax_launch.losses_and_gradient``'s."""
     if AXIS == 1:
         classes *= ALIGN
-        batch_stride *= ALIGN
         row_stride *= ALIGN
-        out_batch_stride *= ALIGN
         out_row_stride *= ALIGN
         class_stride = 1
         out_class_stride = 1
+    else:
+        class_stride = class_stride.to(tl.int64)  # times a class it may exceed 32 bits
+        out_class_stride = out_class_stride.to(tl.int64)
     blocks = tl.cdiv(rows, ROWS)
     batch = (tl.program_id(0) // blocks).to(tl.int64)
     row = (tl.program_id(0) % blocks) * ROWS + tl.arange(0, ROWS)
@@ -41,7 +42,7 @@ def short_rows(
     valid = there & (target != ignore_index)
     column = tl.expand_dims(tl.arange(0, BLOCK), 1 - AXIS)
     inside = column < classes
-    first = z_ptr + (batch * batch_stride + row.to(tl.int64) * row_stride)
+    first = z_ptr + (batch * batch_stride * ALIGN + row.to(tl.int64) * row_stride)
     places = tl.expand_dims(first, AXIS) + column * class_stride
     readable = tl.expand_dims(valid, AXIS) & inside
     z = tl.load(places, mask=readable, other=-float("inf")).to(tl.float32)
@@ -54,7 +55,6 @@ def short_rows(
     distance_sum = top
     if SMOOTHED and LOG_SUMS:
         distance_sum = tl.sum(tl.where(inside, distance * elsewhere, 0.0), AXIS)
-        tl.debug_barrier()
     e = tl.where(is_top, 0.0, exp(distance))
     total = tl.sum(e, AXIS)
     reference = top
@@ -102,6 +102,7 @@ def short_rows(
         BONUS, TANGENT, BENT, SMOOTHED, PARTS,
     )  # fmt: skip
     if gradient_ptr is not None:
+        tl.debug_barrier()  # all threads have read the target's logit, which the gradient may replace
         gradient = e * tl.expand_dims(grad_per_e, AXIS)
         if SMOOTHED:
             # The same numbers, but computed again: kept since the sums, they would not fit into registers.
@@ -110,7 +111,7 @@ def short_rows(
             if class_weight_ptr is not None:
                 slopes *= tl.load(class_weight_ptr + column, mask=inside, other=0.0)
             gradient -= slopes * tl.expand_dims(elsewhere * factor, AXIS)
-        first = gradient_ptr + (batch * out_batch_stride + row.to(tl.int64) * out_row_stride)
+        first = gradient_ptr + (batch * out_batch_stride * ALIGN + row.to(tl.int64) * out_row_stride)
         places = tl.expand_dims(first, AXIS) + column * out_class_stride
         tl.store(
             places, gradient.to(gradient_ptr.dtype.element_ty), mask=tl.expand_dims(there, AXIS) & inside
