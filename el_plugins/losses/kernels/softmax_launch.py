@@ -11,7 +11,7 @@ from torch import Tensor
 
 from el_plugins.losses.kernels import softmax
 from el_plugins.losses.kernels.bonus_triton import bonus_constants, bonus_numbers
-from el_plugins.losses.kernels.count_triton import multiply, partial_counts
+from el_plugins.losses.kernels.count_triton import partial_counts
 from el_plugins.losses.kernels.device import on_its_device
 from el_plugins.losses.kernels.softmax_long_triton import long_rows
 from el_plugins.losses.kernels.softmax_triton import short_rows
@@ -164,11 +164,3 @@ def count_valid(target: Tensor, ignore_index: int, weight: Tensor | None, classe
         target.contiguous(), weight, parts, target.numel(), classes, ignore_index, BLOCK=1024
     )
     return parts
-
-
-@on_its_device
-def scale_(gradient: Tensor, upstream: Tensor) -> None:
-    """Multiply ``gradient``, which lies densely in memory, by ``upstream``, (), unless that is 1."""
-    if gradient.numel():
-        programs = min(triton.cdiv(gradient.numel(), 4096), PROGRAMS)
-        multiply[(programs,)](gradient, upstream, gradient.numel(), BLOCK=4096, num_warps=8)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from el_plugins.losses.kernels import softmax
-from el_plugins.losses.kernels.softmax_rows import losses_and_gradient, scale_
+from el_plugins.losses.kernels import softmax, softmax_fused
+from el_plugins.losses.kernels.scaling import scale_
+from el_plugins.losses.kernels.softmax_rows import losses_and_gradient
 from el_plugins.losses.kernels.transforms import (
     Gradient,
     Kernel,
@@ -36,14 +38,20 @@ class TotalLoss(torch.autograd.Function):
         options: softmax.KernelOptions,
         parts: Tensor | None,
         inplace: bool,
+        path: str,
     ) -> tuple[Tensor, Tensor]:
-        """The sum, and log p of the targets (N) without a gradient; arguments of :class:`KernelRowLosses`."""
+        """The sum, and log p of the targets (N) without a gradient.
+
+        Arguments are those of :class:`KernelRowLosses`; ``path`` is ``triton``, or ``compiled`` on a CPU.
+        """
         rows = logits.detach()
         gradient = rows if inplace else torch.empty_like(rows)
-        losses, log_p = losses_and_gradient(rows, target, ignore_index, options, parts, None, gradient)
+        run = by_path(path)
+        losses, log_p = run(rows, target, ignore_index, options, parts, None, gradient)
         if inplace:
             mark_written(rows)
         ctx.save_for_backward(logits, target, options.weight, parts)
+        ctx.path = path
         ctx.inplace, ctx.gradient = inplace, None if inplace else gradient
         ctx.ignore_index, ctx.options = ignore_index, options
         ctx.mark_non_differentiable(log_p)
@@ -57,19 +65,23 @@ class TotalLoss(torch.autograd.Function):
         # Once returned the gradient is the caller's, who may change it.
         gradient, ctx.gradient = ctx.gradient, None
         if gradient is not None:
-            scale_(gradient, grad_output)
-            return gradient, None, None, None, None, None
+            return scale_(ctx.path, gradient, grad_output), *[None] * 6
         logits, target, _, parts = ctx.saved_tensors
         rows = logits.detach()
         if ctx.inplace:
-            scale_(rows, grad_output)
+            scale_(ctx.path, rows, grad_output)
             mark_written(rows)
-            return rows, None, None, None, None, None
+            return rows, *[None] * 6
         gradient = torch.empty_like(rows)
-        losses_and_gradient(rows, target, ctx.ignore_index, ctx.options, parts, grad_output, gradient)
-        return gradient, None, None, None, None, None
+        by_path(ctx.path)(rows, target, ctx.ignore_index, ctx.options, parts, grad_output, gradient)
+        return gradient, *[None] * 6
 
     jvp = Kernel.jvp
+
+
+def by_path(path: str) -> Callable[..., tuple[Tensor, Tensor]]:
+    """What computes losses and gradient of rows by ``path``."""
+    return softmax_fused.losses_and_gradient if path == "compiled" else losses_and_gradient
 
 
 class KernelRowLosses(Kernel):
