@@ -33,10 +33,8 @@ def fused_loss(
     A kernel that computes the gradient in forward writes it over ``logits`` there if ``inplace``.
     """
     # Under a transform of torch.func only the nodes see plain tensors, so that nothing else may be a kernel.
-    by_rows = (
-        reduction == "none" or is_transformed() or not takes_kernel(backends.chosen(logits), logits.dtype)
-    )
-    if by_rows:
+    has_kernel = takes_kernel(backends.chosen(logits), logits.dtype) and not is_transformed()
+    if reduction == "none" or not has_kernel:
         losses, log_p = fused_row_losses(logits, target, ignore_index, options, inplace=inplace)
         count = None
         if reduction == "mean":
