@@ -57,6 +57,7 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.losses $(BENCH)
 	$(VENV)/bin/python -m benchmarks.training $(BENCH)
 	$(VENV)/bin/python -m benchmarks.share $(BENCH)
+	$(VENV)/bin/python -m benchmarks.language_models $(BENCH)
 	$(VENV)/bin/python -m benchmarks.report $(BENCH)
 
 # Peers that do not install here are left out. None may bring another torch.

@@ -132,7 +132,7 @@ def main() -> None:
         raise SystemExit("benchmarks.gpu: torch finds no GPU, and nothing was measured")
     chosen = [case for case in cases("cuda") if not options.kind or case.kind in options.kind]
     lines: list[dict[str, Any]] = []
-    for case in tqdm(chosen, unit="case"):
+    for case in tqdm(chosen, unit="case", disable=None):
         lines += run(case, options.runs, "cuda", gpu_measure.machine())
         write(lines, options.folder)  # after each case, so that a stop loses one at most
 
