@@ -46,7 +46,7 @@ def main() -> None:
         with use_encouraging_loss(model, **options) as attached, tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
                 output_dir=folder,
-                max_steps=100,
+                max_steps=60,
                 per_device_train_batch_size=32,
                 per_device_eval_batch_size=50,
                 learning_rate=1e-2,

@@ -123,7 +123,7 @@ def test_missing_and_foreign_folders(checkpoints, text, tmp_path):
     (foreign / "mine").write_text("mine")
     average = ["el_plugins.checkpoints.average", "--inputs"]
     assert "no such checkpoint" in refused(*average, tmp_path / "none.pt", "--output", file, reason="none.pt")
-    refused(*average, *checkpoints, "--output", file / "averaged.pt", reason="Not a directory")
+    refused(*average, *checkpoints, "--output", file / "averaged.pt", reason="File exists")
     refused(*average, *checkpoints, "--output", foreign, reason="exists and is not a regular file")
     refused(*text, foreign, reason="was not made by el-nmt-prepare")
     refused(*text, file, reason="was not made by el-nmt-prepare")

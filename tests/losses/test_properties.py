@@ -1,5 +1,7 @@
 """Encouraging loss and its linear form on any input: against float64, shifted, permuted, padded, split."""
 
+import math
+
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -47,11 +49,11 @@ def naive(z, target, *, bonus, bonus_weight, label_smoothing, smoothing, **own):
     bounded = rest.clamp(min=own.get("bonus_eps", 0)).log()
     if bonus == "log":
         end = own["log_end"]
-        line = torch.zeros_like(p) if end == 1 else torch.log1p(torch.tensor(-end)) - (p - end) / (1 - end)
+        line = torch.zeros_like(p) if end == 1 else math.log1p(-end) - (p - end) / (1 - end)
         b = torch.where(p <= end, bounded, line)
     elif bonus == "aggressive":
         start = 0.5 if own["bonus_start"] is None else own["bonus_start"]
-        b = torch.where(p > start, bounded - torch.log1p(torch.tensor(-start)), 0.0)
+        b = torch.where(p > start, bounded - math.log1p(-start), 0.0)
     elif bonus == "power":
         start, k = own["bonus_start"] or 0.0, own["bonus_exponent"]
         b = torch.where(p > start, start**k - p**k, 0.0)

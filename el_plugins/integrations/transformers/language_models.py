@@ -58,6 +58,7 @@ class AttachedLoss(Replaced):
     Attributes:
         model: the language model, unwrapped.
         loss: its :class:`~el_plugins.losses.EncouragingLoss`, which a ``BonusSchedule`` may drive.
+        measured: ``take(in_training=...)`` gives ``nll`` and ``well_classified`` since it was last called.
     """
 
     def __init__(self, model: nn.Module, loss: EncouragingLoss) -> None:
