@@ -55,11 +55,14 @@ class TotalLoss(torch.autograd.Function):
         ctx.inplace, ctx.gradient = inplace, None if inplace else gradient
         ctx.ignore_index, ctx.options = ignore_index, options
         ctx.mark_non_differentiable(log_p)
+        ctx.set_materialize_grads(False)  # of log p, which has none
         return losses.sum(), log_p
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
         """The logits' gradient in their dtype."""
+        if grad_output is None:
+            return (None,) * 7
         refuse_second_order()
         refuse_batched(grad_output)
         # Once returned the gradient is the caller's, who may change it.
@@ -116,10 +119,13 @@ class KernelRowLosses(Kernel):
         ctx.save_for_backward(logits, target, parts, options.weight)
         ctx.ignore_index, ctx.options, ctx.inplace = ignore_index, options, inplace
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
         """The logits' gradient in their dtype."""
+        if grad_output is None:
+            return (None,) * 6
         refuse_batched(grad_output)
         logits, target, parts, _ = ctx.saved_tensors
         # A transform, or a derivative of this one, needs a function that leaves its input unchanged.
