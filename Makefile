@@ -19,7 +19,7 @@ STUDIES ?= outputs/studies/report.md
 
 help:
 	@echo 'make demo          train and compare CE and EL on real German-English text (SOURCE=fr for French)'
-	@echo 'make demo-detection  train and compare RetinaNet with focal and halted focal loss (DATA=trees for aerial photographs)'
+	@echo 'make demo-detection  train and compare RetinaNet with focal and halted focal loss (DATA=trees: aerial photographs, DATA=bccd: blood cells)'
 	@echo 'make test          environment, ruff, mypy, shellcheck and the tests that CI runs'
 	@echo 'make test-long     the tests that take minutes too'
 	@echo 'make test-classic  losses and criterion on official fairseq 0.12.2, Python 3.10, torch 2.2'
@@ -57,6 +57,7 @@ bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.losses $(BENCH)
 	$(VENV)/bin/python -m benchmarks.training $(BENCH)
 	$(VENV)/bin/python -m benchmarks.share $(BENCH)
+	$(VENV)/bin/python -m benchmarks.language_models $(BENCH)
 	$(VENV)/bin/python -m benchmarks.report $(BENCH)
 
 # Peers that do not install here are left out. None may bring another torch.

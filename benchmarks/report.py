@@ -72,6 +72,8 @@ def main() -> None:
         ]
     if (folder / "share.csv").exists():
         parts += ["## How much of a step of that training is the loss", markdown(read(folder / "share.csv"))]
+    if (folder / "language_models.csv").exists():
+        parts += ["## A step of a language model", markdown(read(folder / "language_models.csv"))]
     draw(rows, folder / "chart.png")
     write_text(folder / "README.md", "\n\n".join(parts) + "\n")
 

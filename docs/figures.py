@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from el_plugins.losses.schedule import SHAPES, bonus_factor
-from experiments.plots import plot_bonuses, plot_halted_focal, plot_losses
+from experiments.plots import plot_bonuses, plot_family, plot_halted_focal, plot_losses
 
 IMAGES = Path(__file__).parent / "images"
 COSTS = Path(__file__).parents[1] / "benchmarks" / "results" / "losses.csv"
@@ -67,6 +67,18 @@ def draw_halted_focal(axes: Any) -> None:
     axes.set(ylim=(-0.5, 3), title="focal loss, halted at p = 1/2 (gamma 1)")
 
 
+def draw_family(axes: Any) -> None:
+    """Encouraging loss among its relatives: the gradient in the target's logit."""
+    plot_family(axes)
+    axes.axhline(0, color=GREY, linewidth=0.5)
+    blue, orange, green, purple, _ = COLOURS
+    colours = [GREY, green, orange, orange, purple, blue, blue, blue]
+    for line, colour, style in zip(axes.lines, colours, ["-", "-", "-", "--", "-", "-.", "-", ":"]):
+        line.set(color=colour, linestyle=style)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.set(title="what is well classified is pushed on, or let go")
+
+
 def draw_schedules(axes: Any) -> None:
     """The factor of the bonus' weight over updates."""
     delay, warmup = 1000, 1000
@@ -112,6 +124,7 @@ def main(folder: Path) -> None:
         save(folder / "losses.svg", draw_losses)
         save(folder / "bonuses.svg", draw_bonuses)
         save(folder / "halted_focal.svg", draw_halted_focal)
+        save(folder / "family.svg", draw_family, size=(6.6, 3.4))
         save(folder / "schedules.svg", draw_schedules)
         save(folder / "costs.svg", draw_costs, columns=2, size=(6.6, 2.4))
 

@@ -3,8 +3,8 @@
     pip install '.[examples]'
     python examples/torchvision_retinanet.py
 
-The head below is torchvision's but for its loss, so checkpoints load. It goes where torchvision's stood:
-``model.head.classification_head``. A halted loss may be negative.
+``use_halted_focal_loss`` is the whole change; the model is torchvision's, so checkpoints load. A halted loss
+may be negative.
 """
 
 from __future__ import annotations
@@ -14,50 +14,22 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
-from torchvision.models.detection.retinanet import RetinaNet, RetinaNetClassificationHead
+from torchvision.models.detection.retinanet import RetinaNet
 
-from el_plugins.losses import sigmoid_halted_focal_loss
+from el_plugins.integrations.torchvision import use_halted_focal_loss
 
 SIZE = 128
 
 
-class HaltedFocalHead(RetinaNetClassificationHead):
-    """torchvision's classification head that no longer down-weights well-classified objects."""
-
-    halt_threshold = 0.5  # 1 is torchvision's focal loss
-
-    def compute_loss(
-        self,
-        targets: list[dict[str, Tensor]],
-        head_outputs: dict[str, Tensor],
-        matched_idxs: list[Tensor],
-    ) -> Tensor:
-        """Per image the sum over anchors a foreground anchor, then the mean over images."""
-        losses = []
-        for target, logits, matched in zip(targets, head_outputs["cls_logits"], matched_idxs):
-            foreground = matched >= 0
-            classes = torch.full_like(matched, self.num_classes)  # background
-            classes[matched == self.BETWEEN_THRESHOLDS] = -1  # ignored
-            classes[foreground] = target["labels"][matched[foreground]]
-            loss = sigmoid_halted_focal_loss(
-                logits, classes, reduction="sum", halt_threshold=self.halt_threshold
-            )
-            losses.append(loss / foreground.sum().clamp(min=1))
-        return torch.stack(losses).mean()
-
-
 def small_retinanet() -> RetinaNet:
-    """RetinaNet with the head above on a ResNet-18, all weights random."""
+    """RetinaNet on a ResNet-18, all weights random."""
     backbone = resnet_fpn_backbone(
         backbone_name="resnet18", weights=None, norm_layer=nn.BatchNorm2d, returned_layers=[2, 3]
     )
     anchors = AnchorGenerator(
         sizes=((12, 15, 19), (24, 30, 38), (48, 60, 76)), aspect_ratios=((0.7, 1, 1.4),) * 3
     )
-    model = RetinaNet(backbone, 10, SIZE, SIZE, anchor_generator=anchors)
-    per_location = anchors.num_anchors_per_location()[0]
-    model.head.classification_head = HaltedFocalHead(backbone.out_channels, per_location, num_classes=10)
-    return model
+    return RetinaNet(backbone, 10, SIZE, SIZE, anchor_generator=anchors)
 
 
 def scene(pixels: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -80,6 +52,7 @@ def main() -> None:
     images, targets = zip(*(scene(pixels[i : i + 4], labels[i : i + 4]) for i in (0, 4)))
 
     model = small_retinanet().train()
+    use_halted_focal_loss(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     for step in range(1, 7):
         losses = model(list(images), list(targets))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,30 @@ def plot_halted_focal(axes: Any, gamma: float = 1.0, halt_threshold: float = 0.5
         loss = sigmoid_halted_focal_loss(z, one, -1, loss_gamma, halt_threshold=threshold)
         axes.plot(p, loss, label=name)
     axes.set(xlabel="p of the target", ylabel="loss")
+    axes.legend()
+
+
+def plot_family(axes: Any, gamma: float = 2.0) -> None:
+    """How hard each loss pushes the target's logit, -dL/dz, against p of the target, of two classes."""
+    p, logits, target = _binary()
+    el = partial(encouraging_loss, target=target, reduction="none")
+    one = torch.ones(len(p), dtype=torch.float64)
+    focal = partial(sigmoid_halted_focal_loss, targets=one, alpha=-1, gamma=gamma)
+    losses: dict[str, Callable[[Tensor], Tensor]] = {
+        "cross-entropy": lambda z: el(z, bonus="none"),
+        "label smoothing 0.1": lambda z: el(z, bonus="none", label_smoothing=0.1),
+        f"focal loss, gamma {gamma:g}": lambda z: focal(z[:, 0] - z[:, 1], halt_threshold=1),
+        "the same, halted": lambda z: focal(z[:, 0] - z[:, 1]),
+        "DFT, -p": lambda z: -z.softmax(dim=1)[:, 0],
+        "Poly-1, log_end 0": lambda z: el(z, log_end=0.0),
+        "EL, log_end 0.5": lambda z: el(z, log_end=0.5),
+        "EL, log_end 1": lambda z: el(z, log_end=1.0),
+    }
+    for name, loss in losses.items():
+        z = logits.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(loss(z).sum(), z)
+        axes.plot(p, -gradient[:, 0], label=name)
+    axes.set(xlabel="p of the target", ylabel="push on the target's logit")
     axes.legend()
 
 

@@ -9,7 +9,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.logging import metrics
 
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.dispatch import fused_row_losses
+from el_plugins.losses.dispatch import fused_loss
 from el_plugins.losses.linear import linear_row_losses
 from el_plugins.losses.options import RowOptions, check_options
 from el_plugins.losses.schedule import bonus_factor
@@ -106,16 +106,19 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
         options = RowOptions(self.bonus, label_smoothing=self.eps, smoothing=self.smoothing)
         if self.fused_output_layer:
             layer = output_projection(model)
-            losses, log_p = linear_row_losses(
+            loss, log_p = linear_row_losses(
                 output, layer.weight, layer.bias, target, valid, options, summed=reduce
             )
         else:
-            losses, log_p = fused_row_losses(output, target, valid, options, inplace=may_overwrite(output))
+            # On a GPU the gradient is there before fairseq would read the logits again for the accuracy.
+            inplace = may_overwrite(output) and not self.report_accuracy
+            reduction = "sum" if reduce else "none"
+            loss, log_p = fused_loss(output, target, self.padding_idx, options, reduction, inplace=inplace)
         self.counted_tokens = valid.sum()
         self.well_classified = ((log_p > math.log(0.5)) & valid).sum()
         if reduce:
-            return losses.sum(), -log_p.sum()
-        return losses.unsqueeze(-1), -log_p.unsqueeze(-1)
+            return loss, -log_p.sum()
+        return loss.unsqueeze(-1), -log_p.unsqueeze(-1)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:

@@ -1,1 +1,1 @@
-"""Detection tools: data sets in COCO layout from real pictures, the demo, tables and pictures of results."""
+"""Detection tools: the benchmark of detectors over seeds."""

@@ -7,10 +7,16 @@ from torch import Tensor, nn
 
 from el_plugins.losses import sharded
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.dispatch import fused_row_losses, fused_soft_row_losses
+from el_plugins.losses.dispatch import fused_loss, fused_row_losses, fused_soft_row_losses
 from el_plugins.losses.numerics import reduce, weighted_count
 from el_plugins.losses.options import RowOptions, check_options, check_soft_options
-from el_plugins.losses.validation import check_index, check_weight, class_layout, flat_targets
+from el_plugins.losses.validation import (
+    check_class_indices,
+    check_index,
+    check_weight,
+    class_layout,
+    indices_and_mask,
+)
 
 
 def encouraging_loss(
@@ -62,10 +68,11 @@ def encouraging_loss(
             divergent at ordinary learning rates.
         smoothing: ``uniform`` spreads epsilon over all classes as torch does, ``fairseq`` over all
             but the target, which needs class indices.
-        inplace: let backward write the gradient over ``input``, which saves its memory. ``input`` then holds
-            gradients, and autograd raises if its old values are needed. Saves nothing for (N, C, d1, ...)
-            logits, which are copied first, for logits that share memory, and under torch.func. Not for a
-            leaf that requires a gradient, or a view of one.
+        inplace: write the gradient over ``input``, which saves its memory: in backward, or in this call where
+            the gradient is computed here (on CUDA, and in compiled code). ``input`` then holds gradients, and
+            autograd raises if its old values are needed. Saves nothing for logits that are copied first, as
+            (N, C, d1, ...) ones on the CPU, for logits that share memory, and under torch.func. Not for a leaf
+            that requires a gradient, or a view of one.
         return_log_prob: return ``(loss, log_prob)``, with log p of the targets in the loss' dtype and in
             target's shape, 0 where ignored, without a gradient. Accuracy and perplexity then need no second
             pass. For class indices only.
@@ -86,7 +93,8 @@ def encouraging_loss(
             forward mode or a batch of gradients (``is_grads_batched``).
         ValueError: an argument is out of range or of the wrong shape or dtype, or has no meaning for
             class probabilities: an ``ignore_index`` >= 0, ``fairseq`` label smoothing or ``return_log_prob``;
-            a DTensor has other placements. Target indices are checked on CPU in eager mode only.
+            a DTensor has other placements. Target indices are checked on CPU in eager mode only; on CUDA one
+            out of range gives NaN.
     """
     weighted_bonus = Bonus(bonus, log_end, bonus_weight, bonus_start, bonus_exponent, bonus_eps)
     check_options(reduction, label_smoothing, smoothing)
@@ -98,21 +106,36 @@ def encouraging_loss(
     if shards is not None:
         input, target = shards.local("input", input), shards.local("target", target)
         weight, finish = sharded.local_weight(weight), shards.reduce
-    logits = input.movedim(class_dim, -1).reshape(-1, input.size(class_dim))
-    check_weight(weight, logits.size(1))
+    classes = input.size(class_dim)
+    check_weight(weight, classes)
     options = RowOptions(weighted_bonus, weight, label_smoothing, smoothing)
+    logits = rows_of(input)
     if target.is_floating_point():
         check_soft_options(ignore_index, label_smoothing, smoothing, return_log_prob)
-        q = target.movedim(class_dim, -1)
-        losses = fused_soft_row_losses(logits, q.reshape(logits.shape), options)
-        return finish(losses.reshape(q.shape[:-1]), reduction)
-    indices, valid = flat_targets(target, logits.size(1), ignore_index)
-    losses, log_p = fused_row_losses(logits, indices, valid, options, inplace=inplace)
-    count = weighted_count(indices, valid, weight, losses.dtype)
-    loss = finish(losses.reshape(target.shape), reduction, count)
+        losses = fused_soft_row_losses(
+            logits.reshape(-1, classes), rows_of(target).reshape(-1, classes), options
+        )
+        return finish(losses.reshape(input.shape[:class_dim] + input.shape[class_dim + 1 :]), reduction)
+    indices = target.reshape(-1)
+    check_class_indices(indices, classes, ignore_index)
+    if shards is None and reduction != "none":
+        loss, log_p = fused_loss(logits, indices, ignore_index, options, reduction, inplace=inplace)
+    else:
+        losses, log_p = fused_row_losses(logits, indices, ignore_index, options, inplace=inplace)
+        count = None
+        if reduction == "mean":
+            count = weighted_count(*indices_and_mask(indices, ignore_index), weight, losses.dtype)
+        loss = finish(losses.reshape(target.shape), reduction, count)
     if return_log_prob:  # typed without it, as torch's functions that return indices on request are
         return loss, finish(log_p.reshape(target.shape), "none")  # type: ignore[return-value]
     return loss
+
+
+def rows_of(input: Tensor) -> Tensor:
+    """(C), (N, C) or (N, C, d1, ...) as (N, C) or (N, d1 * ..., C), without a copy where strides allow."""
+    if input.dim() <= 2:
+        return input.reshape(-1, input.size(-1))
+    return input.flatten(2).transpose(1, 2)
 
 
 def check_overwritable(input: Tensor) -> None:

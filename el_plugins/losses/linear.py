@@ -11,7 +11,7 @@ from torch._subclasses import FakeTensor
 from torch._subclasses.functional_tensor import FunctionalTensor
 
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.dispatch import fused_row_losses, kernel_options
+from el_plugins.losses.dispatch import formula_row_losses, kernel_options
 from el_plugins.losses.encouraging import EncouragingLoss
 from el_plugins.losses.kernels import backends, linear_function
 from el_plugins.losses.kernels.transforms import is_transformed
@@ -134,7 +134,7 @@ def linear_row_losses(
     # Matrix products take most of the time, and a compiler would take 200 MB of what this form saves.
     path = backends.chosen(hidden, may_compile=False)
     if path == "formula":
-        losses, log_p = fused_row_losses(F.linear(hidden, matrix, bias), target, valid, options)
+        losses, log_p = formula_row_losses(F.linear(hidden, matrix, bias), target, valid, options)
         return losses.sum() if summed else losses, log_p
     for_kernels = kernel_options(options, len(matrix), hidden.dtype)
     # fp16 gradients computed in forward are not scaled yet, and underflow where loss scaling prevents it.

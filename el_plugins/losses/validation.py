@@ -149,8 +149,14 @@ def flat_targets(target: Tensor, classes: int, ignore_index: int) -> tuple[Tenso
     Raises:
         ValueError: see :func:`check_class_indices`.
     """
-    indices = target.reshape(-1).long()
+    indices = target.reshape(-1)
     check_class_indices(indices, classes, ignore_index)
+    return indices_and_mask(indices, ignore_index)
+
+
+def indices_and_mask(target: Tensor, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Class indices, int64 and 0 where ignored, and the mask of those that are not, in ``target``'s shape."""
+    indices = target.long()
     valid = indices != ignore_index
     return indices.masked_fill(~valid, 0), valid
 

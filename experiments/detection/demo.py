@@ -1,62 +1,61 @@
-"""The demo: one small RetinaNet with focal loss, one with halted focal loss, compared.
+"""The demo: a small RetinaNet with focal loss and one with halted focal loss, compared over seeds.
 
-Both train from scratch with the same seed and budget on pictures made from real data: scenes of
-handwritten digits, or tiles of aerial photographs with trees. COCO's AP, overall and by class frequency,
-and pictures of detections beside the truth. Stopped and started again, it goes on where it was.
+Both train from scratch with the same seeds and budget: on scenes of handwritten digits, on tiles of aerial
+photographs with trees, or on microscope pictures of blood cells (BCCD). The report has COCO's AP, overall and
+by class frequency, and pictures of detections beside the truth. Stopped and started again, it resumes.
 """
 
 from __future__ import annotations
 
 import argparse
-import re
-import sys
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 import detectron2_heads
 from el_plugins.checkpoints.average import positive
-from el_plugins.detection import report
-from el_plugins.detection.coco import class_counts
-from el_plugins.utils.commands import run
-from el_plugins.utils.divergence import DIVERGED, MARK, diverged_at
-from el_plugins.utils.files import check_settings, read_json, write_json, write_text
+from el_plugins.detection.benchmark.__main__ import execute
+from el_plugins.detection.benchmark.data import fingerprint
+from el_plugins.detection.benchmark.machines import Machines
+from el_plugins.detection.benchmark.runs import Run
+from el_plugins.detection.benchmark.settings import Benchmark, Data, DataSet, System
 from el_plugins.utils.program import program
-from el_plugins.utils.tables import table
-from experiments.detection import digits, trees
+from el_plugins.utils.runs import announce
+from experiments.detection import bccd, digits, report, trees
 
 CONFIG = Path(detectron2_heads.__file__).parent / "configs" / "small_R_18_FPN_scratch.yaml"
 SYSTEMS = {"focal": "RetinaNet", "halted_focal": "HaltedFocalRetinaNet"}
 LOSS = {"FOCAL_LOSS_ALPHA": 0.5, "FOCAL_LOSS_GAMMA": 1.0}  # the authors', for both
-# Iterations keep the whole within a quarter of an hour on two cores.
+# Iterations keep one seed within a quarter of an hour on two cores.
 DATA: dict[str, dict[str, Any]] = {
-    "digits": {"iterations": 800, "size": 128, "batch": 8, "classes": 10, "flip": "none"},
+    "digits": {"iterations": 800, "size": digits.SIZE, "batch": 8, "classes": 10, "flip": "none"},
     "trees": {"iterations": 400, "size": trees.SIZE, "batch": 4, "classes": 1, "flip": "horizontal"},
+    "bccd": {"iterations": 600, "size": bccd.HEIGHT, "batch": 4, "classes": 3, "flip": "horizontal"},
 }
-PROGRESS = re.compile(r"iter: (\d+).*?total_loss: (\S+)")
-NOTES = """\
-AP is COCO's, in percent, on the validation part; AP frequent, middle and rare, where there are several
-classes, are its means over the most frequent third of them in training, the middle and the rarest third. One
-seed is no verdict.
-"""
 
 
-def make_data(name: str, folder: Path, downloads: Path) -> None:
+class DemoRun(Run):
+    """A run of the benchmark that trains with AdamW, for small detectors from scratch."""
+
+    trainer = "experiments.detection.train"
+
+
+def make_data(name: str, folder: Path, downloads: Path, archive: Path | None) -> None:
     """Write the data set ``name`` into ``folder`` unless it is there."""
     if name == "digits":
         digits.make(folder)
-    else:
+    elif name == "trees":
         trees.make(folder, downloads)
+    else:
+        bccd.make(folder, archive or downloads / "bccd.zip")
 
 
-def train(system: str, data: str, pictures: Path, folder: Path, iterations: int, seed: int) -> None:
-    """Train and evaluate ``system`` into ``folder``, with a progress bar; one that diverges says so there."""
-    settings = DATA[data]
+def plan(name: str, folder: Path, iterations: int, seeds: Sequence[int]) -> list[Run]:
+    """The runs, with the data set in ``folder``."""
+    settings, pictures = DATA[name], folder / "data"
     options = {
-        "MODEL.META_ARCHITECTURE": SYSTEMS[system],
         "MODEL.RETINANET.NUM_CLASSES": settings["classes"],
         **{f"MODEL.RETINANET.{key}": value for key, value in LOSS.items()},
         "INPUT.MIN_SIZE_TRAIN": (settings["size"],),
@@ -65,83 +64,66 @@ def train(system: str, data: str, pictures: Path, folder: Path, iterations: int,
         "SOLVER.IMS_PER_BATCH": settings["batch"],
         "SOLVER.MAX_ITER": iterations,
         "SOLVER.CHECKPOINT_PERIOD": 100,
-        "SEED": seed,
-        "OUTPUT_DIR": folder,
-        "DATASETS.TRAIN": (f"{data}_train",),
-        "DATASETS.TEST": (f"{data}_val",),
     }
-    command: list[Any] = [sys.executable, "-m", "experiments.detection.train", "--resume"]
-    command += ["--config-file", CONFIG]
-    for split in ("train", "val"):
-        command += ["--dataset", f"{data}_{split}", pictures / f"{split}.json", pictures / split]
-    command += [word for option in options.items() for word in option]
-    with tqdm(total=iterations, desc=f"training {system}", unit="iteration", disable=None) as bar:
+    train, test = (
+        DataSet(f"{name}_{split}", str(pictures / f"{split}.json"), str(pictures / split))
+        for split in ("train", "val")
+    )
+    benchmark = Benchmark(
+        data=Data(train, test),
+        systems=[
+            System(system, options=f"MODEL.META_ARCHITECTURE {model}") for system, model in SYSTEMS.items()
+        ],
+        seeds=list(seeds),
+        config=str(CONFIG),
+        options=shlex.join(str(word) for option in options.items() for word in option),
+    )
+    data = {"train data": fingerprint(train), "test data": fingerprint(test)}
+    return [
+        DemoRun(benchmark, system, seed, folder, gpus=1, machines=Machines(), data=data)
+        for seed in seeds
+        for system in benchmark.systems
+    ]
 
-        def watch(line: str) -> None:
-            if match := PROGRESS.search(line):
-                bar.n = int(match[1]) + 1
-                bar.set_postfix_str(f"loss {match[2]}")
 
-        try:
-            run([str(word) for word in command], folder / "train.log", watch, append=True)
-        except RuntimeError:
-            if not (folder / "results.json").exists():  # it has one where the training diverged
-                raise
-    for checkpoint in folder.glob("model_0*.pth"):  # the final one stays
-        checkpoint.unlink()
+def demo(name: str, folder: Path, iterations: int, seeds: Sequence[int], archive: Path | None = None) -> None:
+    """Run what is missing of the demo in ``folder``, and write and print its report.
 
-
-def demo(data: str, folder: Path, iterations: int, seed: int) -> None:
-    """Run what is missing of the demo in ``folder`` and write and print its report."""
-    settings = {"data": data, "iterations": iterations, "seed": seed, "loss": LOSS, **DATA[data]}
-    settings["iterations"] = iterations
-    check_settings(settings, folder)
+    Raises:
+        RuntimeError: a training failed, or the data cannot be downloaded.
+        ValueError: ``folder`` holds results of other settings, or the archive is not the data set's.
+    """
     pictures = folder / "data"
-    make_data(data, pictures, folder.parent / "downloads")
-    results = {}
-    for system in SYSTEMS:
-        output = folder / system
-        output.mkdir(exist_ok=True)
-        if not (output / "results.json").exists():
-            train(system, data, pictures, output, iterations, seed)
-        outcome = read_json(output / "results.json")
-        if DIVERGED in outcome:
-            print(f"{system} {diverged_at(outcome[DIVERGED])}; to try it again, delete {output}")
-        results[system] = outcome
-    counts = class_counts(pictures / "train.json")
-    columns = report.columns(counts)
-    scores = {system: outcome["bbox"] for system, outcome in results.items() if DIVERGED not in outcome}
-    rows: dict[str, Any] = {
-        system: report.metrics(scores[system], counts) if system in scores else dict.fromkeys(columns, MARK)
-        for system in SYSTEMS
-    }
-    text = table(dict.fromkeys(columns, "{:.1f}"), rows)
-    detections = {system: folder / system / "inference" / "coco_instances_results.json" for system in scores}
-    report.draw_detections(pictures, detections, folder / "detections.png")
-    shown = ["detections.png"]
-    if len(counts) > 1:
-        report.draw_ap_by_class(scores, counts, folder / "ap_by_class.png")
-        shown.append("ap_by_class.png")
-    links = "".join(f"![{name}]({name})\n" for name in shown)
-    write_text(folder / "report.md", f"# RetinaNet on {data}\n\n{text}\n\n{NOTES}\n{links}")
-    systems = {system: scores.get(system, results[system]) for system in SYSTEMS}
-    write_json(folder / "results.json", {"settings": settings, "systems": systems, "training boxes": counts})
-    saved = ", ".join(str(folder / name) for name in ("report.md", "results.json", *shown))
-    print(f"\n{text}\n\n{NOTES}\nSaved: {saved}")
+    make_data(name, pictures, folder.parent / "downloads", archive)
+    runs = plan(name, folder, iterations, seeds)
+    for run in runs:
+        run.check()
+    announce(runs)
+    if failed := execute(runs, Machines()):
+        raise RuntimeError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
+    for run in runs:
+        for checkpoint in run.folder.glob("model_0*.pth"):  # the final one stays
+            checkpoint.unlink()
+    report.write(name, folder, runs)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``python -m experiments.detection.demo``."""
+    budgets = ", ".join(f"{name} {settings['iterations']}" for name, settings in DATA.items())
     parser = argparse.ArgumentParser(prog="python -m experiments.detection.demo", description=__doc__)
     parser.add_argument("--data", choices=list(DATA), default="digits", help="what to detect")
     parser.add_argument("--folder", type=Path, help="where everything goes (default: demo/DATA)")
-    parser.add_argument("--iterations", type=positive, help="of each system (default: digits 800, trees 400)")
-    parser.add_argument("--seed", type=positive, default=1)
+    parser.add_argument("--archive", type=Path, help="of bccd: .zip or .tar, downloaded if missing")
+    parser.add_argument("--iterations", type=positive, help=f"of each run (default: {budgets})")
+    parser.add_argument("--seeds", type=positive, nargs="+", default=[1], metavar="N", help="default: 1")
     options = parser.parse_args(arguments)
+    if options.archive and options.data != "bccd":
+        parser.error(f"--archive is for --data bccd, got --data {options.data}")
     started = time.monotonic()
     with program("demo", "stopped; start it again to resume"):
-        folder = options.folder or Path("demo") / options.data
-        demo(options.data, folder, options.iterations or DATA[options.data]["iterations"], options.seed)
+        folder = (options.folder or Path("demo") / options.data).resolve()
+        iterations = options.iterations or DATA[options.data]["iterations"]
+        demo(options.data, folder, iterations, options.seeds, options.archive)
     print(f"done in {(time.monotonic() - started) / 60:.1f} minutes")
 
 

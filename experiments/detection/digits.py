@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from el_plugins.detection.coco import Box, Picture, write_split
+from experiments.detection.coco import Box, Picture, write_split
 
 SIZE = 128  # pixels a side
 SCENES = {"train": 1200, "val": 200}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import xml.etree.ElementTree as ElementTree
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from el_plugins.detection.coco import Box, Picture, write_split
 from el_plugins.utils.downloads import download_wheel
+from experiments.detection.coco import Box, Picture, write_split
+from experiments.detection.voc import read_boxes
 
 WHEEL = "deepforest==2.1.0"
 SHA256 = "8c2798d8e9be7f0004b194fe207b76c1d9fff6e711b3db67b9508dcd5d00ae54"
@@ -42,12 +42,7 @@ def make(folder: Path, downloads: Path) -> None:
 def read(wheel: zipfile.ZipFile, name: str) -> tuple[np.ndarray, list[Box]]:
     """A photograph, uint8 (H, W, 3), and its trees' boxes, dead or alive, from its Pascal VOC file."""
     pixels = np.asarray(Image.open(io.BytesIO(wheel.read(f"deepforest/data/{name}.png"))).convert("RGB"))
-    root = ElementTree.fromstring(wheel.read(f"deepforest/data/{name}.xml"))
-    boxes = []
-    for box in root.iter("bndbox"):
-        left, top, right, bottom = (float(box.findtext(key, "")) for key in ("xmin", "ymin", "xmax", "ymax"))
-        boxes.append((left, top, right - left, bottom - top))
-    return pixels, boxes
+    return pixels, [box for _, box in read_boxes(wheel.read(f"deepforest/data/{name}.xml"))]
 
 
 def tiles(pixels: np.ndarray, boxes: list[Box], step: int) -> Iterator[Picture]:

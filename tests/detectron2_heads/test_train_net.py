@@ -20,7 +20,7 @@ from detectron2 import model_zoo
 from sklearn.datasets import load_digits
 
 from detectron2_heads.train_net import LossNormalizer, argument_parser, check_processes
-from el_plugins.detection.coco import write_split
+from experiments.detection.coco import write_split
 from experiments.detection.digits import scenes
 from tests.detectron2_heads.detectors import STOCK_YAML, gradients, retinanet, sample, training_losses
 

@@ -15,6 +15,7 @@ from tests.pages import REPOSITORY, blocks, commands
 METADATA = "".join((REPOSITORY / name).read_text() for name in ("setup.py", "pyproject.toml"))
 NEEDED = {
     "detectron2_heads.train_net": "detectron2",
+    "experiments.detection.demo": "detectron2",
     "experiments.studies": "accelerate",
     "benchmarks.losses": "fvcore",
     "benchmarks.gpu": "fvcore",

@@ -32,10 +32,20 @@ def given_names(note, folder):
         from detectron2.config import get_cfg
 
         given["cfg"] = get_cfg()
-    if note == "needs: transformers":
-        from transformers import TrainingArguments
+    if note in ("needs: transformers", "needs: trl"):
+        from transformers import ByT5Tokenizer, LlamaConfig, LlamaForCausalLM, TrainingArguments
 
+        sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1}
         given["arguments"] = TrainingArguments(folder, use_cpu=True, report_to="none")
+        given["language_model"] = LlamaForCausalLM(LlamaConfig(vocab_size=384, **sizes))
+        given["token_data"] = [{"input_ids": [3, 4, 5], "labels": [3, 4, 5]}]
+        given["tokenizer"] = ByT5Tokenizer()
+    if note == "needs: trl":
+        from datasets import Dataset
+        from trl import SFTConfig
+
+        given["sft_arguments"] = SFTConfig(folder, use_cpu=True, bf16=False, report_to="none")
+        given["token_dataset"] = Dataset.from_list(given["token_data"])
     return given
 
 

@@ -55,6 +55,24 @@ def test_losses_are_the_papers(axes):
     torch.testing.assert_close(curve(axes, "bonus")[1], (1 - p).log())
 
 
+def test_family_pushes_as_its_definitions_say(axes):
+    plots.plot_family(axes)
+    p, cross_entropy = curve(axes, "cross-entropy")
+    one = 1 - p
+    for name, wanted in (
+        ("cross-entropy", one),
+        ("label smoothing 0.1", 0.95 - p),  # of two classes
+        ("focal loss, gamma 2", one**2 * (one - 2 * p * p.log())),
+        ("DFT, -p", p * one),
+        ("Poly-1, log_end 0", one * (1 + p)),
+        ("EL, log_end 0.5", torch.where(p <= 0.5, 1.0, one * (1 + 2 * p))),
+        ("EL, log_end 1", torch.ones_like(p)),
+    ):
+        torch.testing.assert_close(curve(axes, name)[1], wanted, msg=name)
+    halted = curve(axes, "the same, halted")[1]
+    torch.testing.assert_close(halted[p > 0.5], cross_entropy[p > 0.5])
+
+
 def test_bonuses_end_where_they_are_told(axes):
     plots.plot_bonuses(axes, (0.5,))
     p, values = curve(axes, "log_end 0.5")

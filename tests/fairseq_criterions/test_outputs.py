@@ -9,6 +9,7 @@ from tests.commands import PLUGIN, TINY_MODEL, TRAINING, run
 
 pytest.importorskip("fairseq")
 
+from el_plugins.losses.kernels import use
 from fairseq_criterions.outputs import AsLogits, may_overwrite
 from tests.fairseq_criterions.criteria import (
     GLOO,
@@ -61,6 +62,20 @@ def test_logits_are_taken_as_they_are_and_overwritten(setting):
     loss, _ = criterion_of(task).compute_loss(model, output, sample)
     assert torch.equal(output[0], before)
     loss.backward()
+    assert not torch.equal(output[0], before)
+
+
+@pytest.mark.filterwarnings("ignore:.*is computed by plain torch operations")  # without a GPU, that is
+def test_accuracy_is_that_of_the_logits_where_forward_would_overwrite_them(setting):
+    model, task, sample = setting
+    criterion = criterion_of(task, report_accuracy=True)
+    _, _, expected, _ = loss_gradient_log(criterion, model, sample)
+    with use("triton"):
+        _, _, log, _ = loss_gradient_log(criterion, model, sample)
+        output = model(**sample["net_input"])
+        before = output[0].detach().clone()
+        criterion_of(task).compute_loss(model, output, sample)
+    assert log["n_correct"] == expected["n_correct"]
     assert not torch.equal(output[0], before)
 
 

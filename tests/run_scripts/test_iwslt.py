@@ -1,16 +1,14 @@
-"""The IWSLT recipes whole, offline, on archives of IWSLT's layout made from real catalogue text."""
+"""The IWSLT recipes whole, offline, on small archives; started again, stopped, and given bad input."""
 
 import json
-import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.commands import REPOSITORY, TINY_MODEL, processes, run
+from tests.commands import REPOSITORY, processes, run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("sentencepiece")
@@ -19,64 +17,7 @@ pytest.importorskip("submitit")
 from el_plugins.nmt.benchmark.check import count_sentences
 from el_plugins.nmt.benchmark.settings import read_settings
 from el_plugins.utils.downloads import sha256
-from tests.run_scripts.iwslt_archives import DE_EN_SETS, FR_EN_SETS, catalogue_pairs, make_archive
-
-# Ten epochs of one or two updates: as many checkpoints as are averaged.
-SMALL = [*TINY_MODEL, "--num-workers", "0", "--eval-bleu-args", '{"beam": 1, "max_len_b": 5}']
-ENVIRONMENT = {
-    "PYTHON": sys.executable,
-    "PYTHONPATH": str(REPOSITORY),
-    "NUM_GPUS": "0",
-    "MAX_TOKENS": "2048",
-    "UPDATE_FREQ": "1",
-    "ANY_BATCH": "1",
-}
-
-
-@pytest.fixture(scope="module")
-def archives(tmp_path_factory):
-    """IWSLT's two archives, small."""
-    folder = tmp_path_factory.mktemp("archives")
-    try:
-        german, french = (catalogue_pairs(code, folder, 240) for code in ("de", "fr"))
-    except RuntimeError as error:
-        pytest.skip(f"real text comes from a package of PyPI: {error}")
-    return {
-        "de": make_archive(folder / "de-en.tgz", "de", DE_EN_SETS, german),
-        "fr": make_archive(folder / "fr-en.zip", "fr", FR_EN_SETS, french),
-    }
-
-
-@pytest.fixture(scope="module")
-def scripts(tmp_path_factory):
-    """The two recipes beside their settings, which leave out most of the translations."""
-    folder = tmp_path_factory.mktemp("checkout")
-    shutil.copytree(REPOSITORY / "run_scripts", folder / "run_scripts")
-    (folder / "examples").mkdir()
-    for name in ("iwslt14_de_en", "iwslt17_fr_en"):
-        text = (REPOSITORY / "examples" / f"{name}.yaml").read_text()
-        text = re.sub("length_penalties: .*", "length_penalties: []", text)
-        text = re.sub("    test[1-4]: .*\n", "", text)
-        (folder / "examples" / f"{name}.yaml").write_text(text)
-    return {name: folder / "run_scripts" / f"{name}.sh" for name in ("iwslt14_de_en", "iwslt17_fr_en")}
-
-
-@pytest.fixture(scope="module")
-def de_en_script(scripts):
-    return scripts["iwslt14_de_en"]
-
-
-def recipe(script, output, archive, *arguments, check=True, **environment):
-    command = ["bash", script, "--seeds", "1", "--output", output, "--archive", archive, *arguments]
-    return run(*command, check=check, env={**ENVIRONMENT, **environment})
-
-
-@pytest.fixture(scope="module")
-def de_en(de_en_script, archives, tmp_path_factory):
-    """The German-English recipe run to its end: (output folder, what it printed)."""
-    output = tmp_path_factory.mktemp("recipe") / "de-en"
-    loss = ["--loss", "el_ls"]
-    return output, recipe(de_en_script, output, archives["de"], *loss, "--", *SMALL, "--max-update", "20")
+from tests.run_scripts.iwslt_recipe import ENVIRONMENT, SMALL, prepared, recipe, start
 
 
 def test_german_english(de_en, de_en_script, archives):
@@ -136,112 +77,23 @@ def test_french_english(scripts, archives, tmp_path):
     assert all(Path(reference).exists() for reference in settings.data.references.values())
 
 
-def prepared(de_en, folder):
-    """A new output folder with the corpus that was made before."""
-    shutil.copytree(de_en[0] / "data", folder / "data")
-    return folder
-
-
-def test_two_processes(de_en, de_en_script, archives, tmp_path):
-    output = prepared(de_en, tmp_path / "out")
-    arguments = ["--loss", "el", "--", *SMALL, "--max-update", "10"]
-    printed = recipe(de_en_script, output, archives["de"], *arguments, PROCESSES="2")
-    assert "2 x 2048 tokens x 1 = 4096 tokens per update" in printed
-    assert "training on 2 devices" in (output / "runs" / "el" / "seed1" / "train.log").read_text()
-    assert (output / "runs" / "el" / "seed1" / "result.json").exists()
-
-
-def test_two_machines(de_en, de_en_script, archives, tmp_path):
-    output = prepared(de_en, tmp_path / "out")
-    common = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29632", "GLOO_SOCKET_IFNAME": "lo"}
-    arguments = ["--loss", "ce el", "--", *SMALL, "--max-update", "10"]
-    words = [
-        "bash",
-        de_en_script,
-        "--seeds",
-        "1",
-        "--output",
-        output,
-        "--archive",
-        archives["de"],
-        *arguments,
-    ]
-    environment = {**ENVIRONMENT, **common, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
-    with subprocess.Popen(
-        list(map(str, words)),
-        env={**environment, "NODE_RANK": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as second:
-        recipe(de_en_script, output, archives["de"], *arguments, **common, NODE_RANK="0")
-        printed = second.communicate(timeout=120)[0]
-    assert second.returncode == 0, printed[-3000:]
-    for loss in ("ce", "el"):
-        folder = output / "runs" / loss / "seed1"
-        assert f"training {loss}/seed1 with 127.0.0.1" in printed
-        assert "training on 2 devices" in (folder / "train.log").read_text()
-        assert (folder / "train.1.log").exists()
-        assert (folder / "result.json").exists()
-    assert "ended with status" not in printed
-
-
-def test_machines_with_other_settings(de_en, de_en_script, archives, tmp_path):
-    output = prepared(de_en, tmp_path / "out")
-    common = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29642"}
-    words = ["bash", de_en_script, "--loss", "el", "--seeds", "1", "--output", output, "--", *SMALL]
-    environment = {**ENVIRONMENT, **common, "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "NODE_RANK": "1"}
-    with subprocess.Popen(
-        [*map(str, words), "--max-update", "11"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as second:
-        arguments = ["--loss", "el", "--", *SMALL, "--max-update", "10"]
-        first = recipe(de_en_script, output, archives["de"], *arguments, **common, NODE_RANK="0", check=False)
-        printed = second.communicate(timeout=120)[0]
-    assert "machine 1 has other settings or data for el/seed1 than this one" in first
-    assert "el/seed1 has other settings or data here than on the first machine" in printed
-    assert not (output / "runs" / "el" / "seed1" / "checkpoints").exists()
-
-
 def test_stopped_and_started_again(de_en, de_en_script, archives, tmp_path):
     output = prepared(de_en, tmp_path / "out")
-    marker = f"STOP_TEST={tmp_path.name}"
-    arguments = ["--loss", "el", "--", *SMALL, "--max-update", "40"]
-    words = [
-        "bash",
-        de_en_script,
-        "--seeds",
-        "1",
-        "--output",
-        output,
-        "--archive",
-        archives["de"],
-        *arguments,
-    ]
-    environment = {
-        **ENVIRONMENT,
-        "OMP_NUM_THREADS": "1",
-        "PATH": "/usr/bin:/bin",
-        "PROCESSES": "2",
-        **dict([marker.split("=")]),
-    }
+    command = [de_en_script, output, archives["de"], "--loss", "el", "--", *SMALL, "--max-update", "40"]
     folder = output / "runs" / "el" / "seed1"
-    with subprocess.Popen(list(map(str, words)), env=environment, stdout=subprocess.DEVNULL) as process:
+    with start(*command, stdout=subprocess.DEVNULL, PROCESSES="2", STOP_TEST=tmp_path.name) as process:
         while not (folder / "checkpoints" / "checkpoint3.pt").exists():
             assert process.poll() is None
             time.sleep(0.1)
-        refused = recipe(de_en_script, output, archives["de"], *arguments, PROCESSES="2", check=False)
+        refused = recipe(*command, PROCESSES="2", check=False)
         assert f"another start of a recipe still works in {output}" in refused
         process.terminate()
         assert process.wait(timeout=60) != 0
     deadline = time.monotonic() + 60
-    while processes(marker):
+    while processes(f"STOP_TEST={tmp_path.name}"):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    recipe(de_en_script, output, archives["de"], *arguments, PROCESSES="2")
+    recipe(*command, PROCESSES="2")
     assert "Loaded checkpoint" in (folder / "train.log").read_text()
     assert (folder / "result.json").exists()
 
@@ -266,17 +118,6 @@ def test_dry_run_prints_every_command(de_en_script, tmp_path):
     assert printed.count("--bf16") == 4
     assert sum(line.startswith("fairseq-generate") for line in printed.splitlines()) == 8
     assert not (tmp_path / "out").exists()
-
-
-def test_machines_of_a_slurm_job(de_en_script, tmp_path):
-    job = {"SLURM_NNODES": "2", "SLURM_NODEID": "1", "DRY_RUN": "1", "PROCESSES": "2"}
-    words = ("bash", de_en_script, "--loss", "el_ls", "--seeds", "1", "--output", tmp_path / "out")
-    launch = "--nproc_per_node 2 --nnodes 2 --node_rank 1 --master_addr"
-    printed = run(*words, env={**ENVIRONMENT, **job, "MASTER_ADDR": "10.0.0.1"})
-    assert f"{launch} 10.0.0.1" in printed
-    assert "fairseq-generate" not in printed  # the first machine translates
-    assert "there are 2 machines: set MASTER_ADDR" in run(*words, env={**ENVIRONMENT, **job}, check=False)
-    assert f"{launch} node7" in run(*words, env={**ENVIRONMENT, **job, "SLURM_JOB_NODELIST": "node[7-8]"})
 
 
 def test_bad_input_is_named(de_en_script, archives, tmp_path):

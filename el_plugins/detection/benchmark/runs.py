@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from detectron2.config import CfgNode
 from tqdm import tqdm
@@ -39,6 +39,8 @@ NOT_DECIDING = re.compile(
 @dataclass(frozen=True)
 class Run(BenchmarkRun):
     """A system with a seed; calling it does what is missing."""
+
+    trainer: ClassVar[str] = "detectron2_heads.train_net"
 
     benchmark: Benchmark
     system: System
@@ -131,7 +133,7 @@ class Run(BenchmarkRun):
     def command(self) -> list[str]:
         """The training's command line."""
         data = self.benchmark.data
-        words = [sys.executable, "-m", "detectron2_heads.train_net", "--resume"]
+        words = [sys.executable, "-m", self.trainer, "--resume"]
         words += ["--num-gpus", str(self.gpus), *self.machines.launch]
         words += ["--config-file", self.benchmark.config_file(self.system)]
         for part in (data.train, data.test):

@@ -77,9 +77,16 @@ def differences(rows: Sequence[Mapping[str, Any]], metric: str) -> dict[str, dic
 def write(runs: Sequence[Run], failed: Mapping[str, str], output: Path) -> None:
     """Write ``results.jsonl`` and ``report.md``, and print the latter's tables."""
     rows = read_rows(runs, failed)
+    text = tables(rows)
     write_json_lines(output / "results.jsonl", rows)
+    write_text(output / "report.md", f"# {output.name}\n\n{text}\n\n{NOTES}\n")
+    print(f"\n{text}\n\nwrote {output / 'report.md'} and results.jsonl")
+
+
+def tables(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The scores of all systems, and their differences from the first one, in Markdown."""
     parts = [table(dict.fromkeys(("seeds", *METRICS), "{}"), scores(rows))]
-    baseline = runs[0].system.name
+    baseline = rows[0]["system"]
     for metric in TESTED:
         tests = differences(rows, metric)
         columns = {
@@ -101,9 +108,7 @@ def write(runs: Sequence[Run], failed: Mapping[str, str], output: Path) -> None:
         }
         if lines:
             parts.append(f"{metric} against {baseline}\n\n{table(columns, lines)}")
-    text = "\n\n".join(parts)
-    write_text(output / "report.md", f"# {output.name}\n\n{text}\n\n{NOTES}\n")
-    print(f"\n{text}\n\nwrote {output / 'report.md'} and results.jsonl")
+    return "\n\n".join(parts)
 
 
 def _by_system(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any
 
 from torch import Tensor, nn
@@ -125,3 +126,18 @@ def gathered(head: nn.Linear) -> Tensor:
             "leave the head out of tensor parallelism"
         )
     return weight
+
+
+def decoder_input_ids(model: PreTrainedModel, labels: Tensor) -> Tensor:
+    """What the decoder of ``model`` reads for these labels, by the model's own function.
+
+    Raises:
+        ValueError: it has none that is known.
+    """
+    own = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    if own is not None:
+        return own(labels=labels)
+    shift = getattr(sys.modules[type(model).__module__], "shift_tokens_right", None)
+    if shift is None:
+        raise ValueError(f"{type(model).__name__} must get decoder_input_ids beside labels in training")
+    return shift(labels, model.config.pad_token_id, model.config.decoder_start_token_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from contextlib import ExitStack
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from el_plugins.integrations.replacing import Replaced, forward_like
 from el_plugins.integrations.transformers import checks
 from el_plugins.integrations.transformers.heads import IGNORED, HeadLoss, Request
 from el_plugins.integrations.transformers.measured import LogMeasured
-from el_plugins.integrations.transformers.replacing import decoder_input_ids, forward_like, replace
 from el_plugins.losses import EncouragingLoss
 
 if TYPE_CHECKING:
@@ -53,15 +52,17 @@ def use_encouraging_loss(model: nn.Module, log_end: float = 0.5, **options: Any)
     return AttachedLoss(model, EncouragingLoss(log_end=log_end, **options))
 
 
-class AttachedLoss:
+class AttachedLoss(Replaced):
     """The loss inside a model, made by :func:`use_encouraging_loss`; leaving it as a context undoes it.
 
     Attributes:
         model: the language model, unwrapped.
         loss: its :class:`~el_plugins.losses.EncouragingLoss`, which a ``BonusSchedule`` may drive.
+        measured: ``take(in_training=...)`` gives ``nll`` and ``well_classified`` since it was last called.
     """
 
     def __init__(self, model: nn.Module, loss: EncouragingLoss) -> None:
+        super().__init__()
         self.model, self.loss = checks.language_model(model), loss
         self._head = HeadLoss(self.model, checks.plain_head(self.model), loss)
         self.measured = self._head.measured
@@ -69,31 +70,20 @@ class AttachedLoss:
         self._is_running = False
         self._model_forward = self.model.forward
         self._labels_at = list(inspect.signature(self.model.forward).parameters).index("labels")
-        self._undo = self._attach()
+        self._attach()
 
-    def _attach(self) -> ExitStack:
-        """Put this in the place of the model's forward and loss and the head's forward; the way back."""
-        model, head, undo = self.model, self._head, ExitStack()
-        replace(undo, model, "_encouraging_loss", self)
-        replace(undo, model, "forward", MethodType(forward_like(type(model).forward), model))
-        replace(undo, model, "accepts_loss_kwargs", True)
-        replace(undo, head.head, "forward", head.project)
+    def _attach(self) -> None:
+        """Put this in the place of the model's forward and loss and the head's forward."""
+        model, head = self.model, self._head
+        self.put(model, "_encouraging_loss", self)
+        self.put(model, "forward", MethodType(forward_like(type(model).forward), model))
+        self.put(model, "accepts_loss_kwargs", True)
+        self.put(head.head, "forward", head.project)
         if self._is_causal:
-            replace(undo, model, "_loss_function", head.loss_function)
+            self.put(model, "_loss_function", head.loss_function)
         body = model.get_decoder()
         body = model.get_input_embeddings() if body is model else body
-        undo.callback(body.register_forward_pre_hook(self._refuse_to_be_ignored).remove)
-        return undo
-
-    def remove(self) -> None:
-        """Give the model its own loss back; what else replaced its forward since goes with it."""
-        self._undo.close()
-
-    def __enter__(self) -> AttachedLoss:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
+        self._undo.callback(body.register_forward_pre_hook(self._refuse_to_be_ignored).remove)
 
     def log_in(self, trainer: Trainer) -> None:
         """Add ``nll`` and ``well_classified`` to what ``trainer`` logs, in evaluation with its prefix.
@@ -146,7 +136,7 @@ class AttachedLoss:
         """Arguments for a sequence-to-sequence model that make what it does of labels beside the loss."""
         labels, kwargs = kwargs["labels"], {"use_cache": False, **kwargs, "labels": None}
         if kwargs.get("decoder_input_ids") is None and kwargs.get("decoder_inputs_embeds") is None:
-            kwargs["decoder_input_ids"] = decoder_input_ids(self.model, labels)
+            kwargs["decoder_input_ids"] = checks.decoder_input_ids(self.model, labels)
         return kwargs
 
     def _refuse_without_labels(self, positional: int) -> None:

@@ -36,10 +36,8 @@ def use(path: str) -> Iterator[None]:
                   linear layer
     ``chunks``    closed-form gradients by plain torch operations, a chunk of rows at a time
     ``compiled``  the same through ``torch.compile``; ``chunks`` where that fails
-    ``triton``    Triton kernels for the rows' sums and gradients and for halted focal loss; ``chunks`` where
-                  they fail, in double precision, and for label smoothing with class weights or a bonus other
-                  than ``log(1-p)`` below p = 1/2; ``compiled`` for class probabilities, and for halted focal
-                  loss in double precision
+    ``triton``    Triton kernels for rows and for halted focal loss; ``chunks`` where they fail and in double
+                  precision, but then ``compiled`` for halted focal loss
     ``formula``   the formula by autograd: slow and large, but differentiable twice and in forward mode
     ============  ===================================================================================
 
@@ -51,7 +49,7 @@ def use(path: str) -> Iterator[None]:
         ValueError: ``path`` is not one of these.
     """
     check_choice("path", path, PATHS)
-    if is_compiling():  # a graph always contains the formula
+    if is_compiling():  # a graph contains the formula, or on CUDA the kernel
         yield
         return
     token = _chosen.set(path)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from el_plugins.losses.kernels import softmax
 from el_plugins.losses.kernels.linear_chunks import add_product, rows_at_a_time
-from el_plugins.losses.kernels.softmax_chunked import compute_losses, write_gradient
+from el_plugins.losses.kernels.softmax_rows import overwrite_by_gradient
 from el_plugins.losses.kernels.transforms import Gradient, Kernel, refuse_batched, refuse_second_order
 
 
@@ -168,15 +168,13 @@ def chunked_forward_backward(
         here = slice(start, start + step)
         logits = F.linear(input[here], matrix, bias)
         rows = target[here], valid[here], options
-        losses[here], all_log_p[here], state = compute_losses(path, logits, *rows)
-        if grad_output is None:
-            continue
-        write_gradient(path, logits, logits, *rows, state, grad_output[here])
+        upstream = None if grad_output is None else grad_output[here]
+        losses[here], all_log_p[here] = overwrite_by_gradient(path, logits, *rows, upstream)
         if d_input is not None:
             torch.mm(logits, matrix, out=d_input[here])
         if d_matrix is not None:
             add_product(d_matrix, logits.t(), input[here])
         if d_bias is not None:
             d_bias += logits.sum(dim=0, dtype=wide)
-        del logits, state  # before the next ones are computed
+        del logits  # before the next ones are computed
     return losses.squeeze(1), all_log_p.squeeze(1), [d_input, d_matrix, d_bias]

@@ -11,6 +11,7 @@ from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.kernels import softmax
 from el_plugins.losses.kernels.chunks import chunk_rows
 from el_plugins.losses.kernels.compile_cache import compiled, with_dynamic_weight
+from el_plugins.losses.kernels.fallback import with_fallback
 from el_plugins.losses.kernels.transforms import Gradient, Kernel, refuse_batched
 from el_plugins.losses.numerics import single_precision
 
@@ -101,12 +102,7 @@ class SoftLosses(Kernel):
     @staticmethod
     def forward(logits: Tensor, target: Tensor, options: SoftOptions, path: str) -> Tensor:
         """Losses (N), float32 or float64, of logits and probabilities of any floating dtype."""
-        logits, target = logits.detach(), target.detach()
-        function, options = prepared(losses, options, path, logits)
-        all_losses = logits.new_empty(len(logits), dtype=torch.promote_types(logits.dtype, torch.float32))
-        for chunk in chunk_rows(logits, path):
-            all_losses[chunk] = function(logits[chunk], target[chunk], options)
-        return all_losses
+        return run(logits.detach(), target.detach(), options, path, None, (None, None))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -139,17 +135,62 @@ class SoftGradients(Gradient):
     ) -> tuple[Tensor | None, ...]:
         """Gradients of logits and target, (N, V), None where not needed, for ``grad_output`` (N)."""
         inputs = logits.detach(), target.detach()
-        function, options = prepared(write_gradients, options, path, logits)
-        gradients = [torch.empty_like(x) if needed else None for x, needed in zip(inputs, needs_grad)]
-        for chunk in chunk_rows(logits, path):
+        gradients = tuple(torch.empty_like(x) if needed else None for x, needed in zip(inputs, needs_grad))
+        run(*inputs, options, path, grad_output, gradients)
+        return gradients
+
+
+def run(
+    logits: Tensor,
+    target: Tensor,
+    options: SoftOptions,
+    path: str,
+    grad_output: Tensor | None,
+    gradients: tuple[Tensor | None, ...],
+) -> Tensor:
+    """Losses (N) by ``path``, or given ``grad_output`` (N) the gradients, which are written."""
+    if path == "triton" and torch.float64 not in (logits.dtype, target.dtype):
+        from el_plugins.losses.kernels import soft_target_triton  # Triton is optional
+
+        arguments = logits, target, options, grad_output, gradients
+        return with_fallback(soft_target_triton.losses_and_gradients, run_plain)(*arguments)
+    return run_chunks(logits, target, options, path, grad_output, gradients)
+
+
+def run_plain(
+    logits: Tensor,
+    target: Tensor,
+    options: SoftOptions,
+    grad_output: Tensor | None,
+    gradients: tuple[Tensor | None, ...],
+) -> Tensor:
+    """:func:`run` by plain operations."""
+    return run_chunks(logits, target, options, "chunks", grad_output, gradients)
+
+
+def run_chunks(
+    logits: Tensor,
+    target: Tensor,
+    options: SoftOptions,
+    path: str,
+    grad_output: Tensor | None,
+    gradients: tuple[Tensor | None, ...],
+) -> Tensor:
+    """:func:`run` a chunk of rows at a time."""
+    function, options = prepared(losses if grad_output is None else write_gradients, options, path, logits)
+    all_losses = logits.new_empty(len(logits), dtype=torch.promote_types(logits.dtype, torch.float32))
+    for chunk in chunk_rows(logits, path):
+        if grad_output is None:
+            all_losses[chunk] = function(logits[chunk], target[chunk], options)
+        else:
             outputs = [None if x is None else x[chunk] for x in gradients]
-            function(*outputs, *(x[chunk] for x in inputs), options, grad_output[chunk].unsqueeze(1))
-        return tuple(gradients)
+            function(*outputs, logits[chunk], target[chunk], options, grad_output[chunk].unsqueeze(1))
+    return all_losses
 
 
 def prepared(function: Any, options: SoftOptions, path: str, like: Tensor) -> tuple[Any, SoftOptions]:
     """``function`` for ``path``, and ``options`` whose numbers are not constants of compiled code."""
-    if path not in ("compiled", "triton"):
+    if path != "compiled":
         return function, options
     wide = torch.promote_types(like.dtype, torch.float32)
     share, uniform = (torch.as_tensor(x, dtype=wide, device=like.device) for x in options[:2])

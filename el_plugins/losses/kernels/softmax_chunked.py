@@ -1,9 +1,8 @@
-"""Losses and gradients of rows by a path: eager, compiled or Triton, a chunk of rows at a time."""
+"""Losses and gradients of rows by plain operations or compiled ones, a chunk of rows at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +10,6 @@ from torch import Tensor
 from el_plugins.losses.kernels import softmax, softmax_eager
 from el_plugins.losses.kernels.chunks import CHUNK_ELEMENTS, chunk_rows
 from el_plugins.losses.kernels.compile_cache import compiled, with_dynamic_weight
-from el_plugins.losses.kernels.fallback import with_fallback
 from el_plugins.losses.validation import any_true
 
 # Where exp(z - top) sums to less than this beside the top class, the second logit is the reference instead:
@@ -34,10 +32,6 @@ def compute_losses(
 
 def row_stats(path: str, logits: Tensor, valid: Tensor, options: softmax.KernelOptions) -> softmax.RowStats:
     """Statistics of all rows by ``path``."""
-    if path == "triton" and triton_supports(logits, options):
-        from el_plugins.losses.kernels import softmax_triton  # Triton is optional
-
-        return with_fallback(softmax_triton.row_stats, row_stats_eager)(logits, valid, options)
     function, columns = softmax_eager.row_stats, None
     wide = torch.promote_types(logits.dtype, torch.float32)
     if path == "compiled":
@@ -84,11 +78,6 @@ def vocab_independent(options: softmax.KernelOptions, path: str, like: Tensor) -
     return options._replace(bonus=with_dynamic_weight(options.bonus, path, like))
 
 
-def triton_supports(logits: Tensor, options: softmax.KernelOptions) -> bool:
-    """Whether the Triton kernels can: not in double precision; smoothed, only sums of logarithms."""
-    return logits.dtype != torch.float64 and (options.has_log_sums or not options.elsewhere)
-
-
 def write_gradient(
     path: str,
     output: Tensor,
@@ -116,12 +105,6 @@ def gradient_of_others(
     grad_output: Tensor,
 ) -> None:
     """:func:`write_gradient` of all classes but the rows' top classes and targets."""
-    if path == "triton" and triton_supports(logits, options):
-        from el_plugins.losses.kernels import softmax_triton
-
-        arguments = (output, logits, valid, options, state, grad_output)
-        with_fallback(softmax_triton.gradient_of_others, gradient_of_others_eager)(*arguments)
-        return
     function = softmax_eager.gradient_of_others
     function = compiled(function) if path == "compiled" else function
     smoothing_grad = options.elsewhere * grad_output
@@ -137,13 +120,3 @@ def gradient_of_others(
         function(part, z, options, part_state, grad_output[c], smoothing_grad[c], zero_rows)
     if any_nonfinite:
         output.index_fill_(0, nonfinite.squeeze(1).nonzero().squeeze(1), 0)
-
-
-def row_stats_eager(*arguments: Any) -> softmax.RowStats:
-    """:func:`row_stats` by plain operations."""
-    return row_stats("chunks", *arguments)
-
-
-def gradient_of_others_eager(*arguments: Any) -> None:
-    """:func:`gradient_of_others` by plain operations."""
-    gradient_of_others("chunks", *arguments)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from el_plugins.losses.kernels import softmax
+from el_plugins.losses.kernels.memory import overlaps
 from el_plugins.losses.kernels.softmax_chunked import compute_losses, write_gradient
 from el_plugins.losses.kernels.transforms import Gradient, Kernel, is_transformed, refuse_batched
 
@@ -86,10 +87,3 @@ class RowGradient(Gradient):
         target, valid, grad_output = (x.unsqueeze(1) for x in (target, valid, grad_output))
         write_gradient(path, output, logits, target, valid, options, softmax.RowState(*state), grad_output)
         return output
-
-
-def overlaps(logits: Tensor) -> bool:
-    """Whether elements of ``logits``, (n, V), may share memory, as in an expanded or unfolded tensor."""
-    (rows, columns), (row_stride, column_stride) = logits.shape, logits.stride()
-    disjoint = row_stride >= columns * column_stride > 0 or column_stride >= rows * row_stride > 0
-    return logits.numel() > 1 and not disjoint

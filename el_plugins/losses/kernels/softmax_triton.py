@@ -1,146 +1,122 @@
-"""What needs every logit of a row, in Triton. The mathematics row by row is in :mod:`softmax`.
+"""Encouraging loss and its gradient in one launch: a program has whole rows in registers.
 
-One program per row: an online pass for the two largest logits and the sum of the others, a pass for the sums
-of a smoothed target, and one that writes the gradient. Computes in float32, whatever it reads and writes.
+Row by row the mathematics is in :mod:`softmax_row_triton`, and why it is so in :mod:`softmax`.
 """
 
 from __future__ import annotations
 
-import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
-from el_plugins.losses.kernels import softmax
-from el_plugins.losses.kernels.device import on_its_device
-
-BLOCK = 4096
+from el_plugins.losses.kernels.bonus_triton import bonus_value, exp, neg_slope
+from el_plugins.losses.kernels.softmax_row_triton import finish_rows, log_bonus_sums, scale_of
 
 
-@triton.jit
-def _extremes(
-    z_ptr, stride, top_ptr, class_ptr, second_ptr, total_ptr, classes, BLOCK: tl.constexpr
+# A stride of the classes of unknown divisibility keeps each row of a narrow tile in one thread.
+@triton.jit(do_not_specialize=["class_stride", "out_class_stride"])
+def short_rows(
+    z_ptr, gradient_ptr, target_ptr, class_weight_ptr, loss_ptr, log_p_ptr, upstream_ptr, parts_ptr,
+    batch_stride, row_stride, class_stride, out_batch_stride, out_row_stride, out_class_stride,
+    rows, classes, upstream_stride, ignore_index, on_target, elsewhere,
+    bonus_weight, edge, shift, rate, eps, log_eps,
+    BONUS: tl.constexpr, TANGENT: tl.constexpr, BENT: tl.constexpr, SMOOTHED: tl.constexpr,
+    LOG_SUMS: tl.constexpr, FOLDS: tl.constexpr, PARTS: tl.constexpr, AXIS: tl.constexpr, ALIGN: tl.constexpr,
+    ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
-    columns = tl.arange(0, BLOCK)
-    top = tl.full((), -float("inf"), tl.float32)
-    second = tl.full((), -float("inf"), tl.float32)
-    total = tl.full((), 0.0, tl.float32)
-    top_class = tl.full((), 0, tl.int64)
-    nans = tl.full((), 0, tl.int32)
-    for start in range(0, classes, BLOCK):
-        here = start + columns
-        z = tl.load(z_ptr + row * stride + here, mask=here < classes, other=-float("inf")).to(tl.float32)
-        nans += tl.sum((z != z).to(tl.int32), 0)
-        z = tl.where(z != z, -float("inf"), z)
-        block_top = tl.max(z, 0)
-        block_class = tl.argmax(z, 0) + start
-        others = tl.where(here == block_class, -float("inf"), z)
-        loser = tl.minimum(top, block_top)  # the smaller of the two tops joins the others
-        new_second = tl.maximum(tl.maximum(second, tl.max(others, 0)), loser)
-        reference = tl.where(new_second == -float("inf"), 0.0, new_second)
-        total = total * tl.exp(second - reference) + tl.sum(tl.exp(others - reference), 0)
-        total += tl.exp(loser - reference)
-        second = new_second
-        top_class = tl.where(block_top > top, block_class.to(tl.int64), top_class)
-        top = tl.maximum(top, block_top)
-    tl.store(top_ptr + row, tl.where(nans > 0, float("nan"), top))
-    tl.store(class_ptr + row, top_class)
-    tl.store(second_ptr + row, second)
-    tl.store(total_ptr + row, total)
+    """ROWS rows a program, the classes along AXIS; arguments as ``softmax_launch.losses_and_gradient``'s."""
+    if AXIS == 1:
+        classes *= ALIGN
+        row_stride *= ALIGN
+        out_row_stride *= ALIGN
+        class_stride = 1
+        out_class_stride = 1
+    else:
+        class_stride = class_stride.to(tl.int64)  # times a class it may exceed 32 bits
+        out_class_stride = out_class_stride.to(tl.int64)
+    blocks = tl.cdiv(rows, ROWS)
+    batch = (tl.program_id(0) // blocks).to(tl.int64)
+    row = (tl.program_id(0) % blocks) * ROWS + tl.arange(0, ROWS)
+    here = batch * rows + row
+    there = row < rows
+    target = tl.load(target_ptr + here, mask=there, other=0).to(tl.int64)
+    valid = there & (target != ignore_index)
+    column = tl.expand_dims(tl.arange(0, BLOCK), 1 - AXIS)
+    inside = column < classes
+    first = z_ptr + (batch * batch_stride * ALIGN + row.to(tl.int64) * row_stride)
+    places = tl.expand_dims(first, AXIS) + column * class_stride
+    readable = tl.expand_dims(valid, AXIS) & inside
+    z = tl.load(places, mask=readable, other=-float("inf")).to(tl.float32)
 
+    top = tl.max(z, AXIS)
+    top_class = tl.min(tl.where(z == tl.expand_dims(top, AXIS), column, BLOCK), AXIS)
+    is_top = column == tl.expand_dims(top_class, AXIS)
+    top = tl.where(valid, top, 0.0)
+    distance = z - tl.expand_dims(top, AXIS)
+    distance_sum = top
+    if SMOOTHED and LOG_SUMS:
+        distance_sum = tl.sum(tl.where(inside, distance * elsewhere, 0.0), AXIS)
+    e = tl.where(is_top, 0.0, exp(distance))
+    total = tl.sum(e, AXIS)
+    reference = top
+    # Relative to the top class the others have lost digits, or vanished: take the second one instead.
+    if tl.max(tl.where(valid & (total < 9.094947017729282e-13), 1, 0), 0) > 0:
+        z = tl.load(places, mask=readable, other=-float("inf")).to(tl.float32)
+        z = tl.where(is_top, -float("inf"), z)
+        second = tl.max(z, AXIS)
+        reference = tl.where(second == -float("inf"), top, second)
+        e = exp(z - tl.expand_dims(reference, AXIS))
+        total = tl.sum(e, AXIS)
+    scale = scale_of(top, reference, total)
 
-@triton.jit
-def _sums(
-    z_ptr, stride, top_ptr, second_ptr, scale_ptr, distance_sum_ptr, log_1mp_sum_ptr, odds_sum_ptr, classes,
-    sum_scale, BLOCK: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
-    top = tl.load(top_ptr + row)
-    second = tl.load(second_ptr + row)
-    scale = tl.load(scale_ptr + row)
-    columns = tl.arange(0, BLOCK)
-    distances = tl.zeros((BLOCK,), tl.float32)
-    odds = tl.zeros((BLOCK,), tl.float32)
-    # Probabilities beside the top one are at most 1/2 and sum to at most 1: the product stays above 1/4.
-    product = tl.full((BLOCK,), 1.0, tl.float32)
-    for start in range(0, classes, BLOCK):
-        here = start + columns
-        beside = (here < classes) & (here != top)
-        z = tl.load(z_ptr + row * stride + here, mask=here < classes, other=0.0).to(tl.float32)
-        distance = z - second
-        p = tl.where(beside, tl.exp(distance) * scale, 0.0)
-        distances += tl.where(beside, distance * sum_scale, 0.0)
-        product *= 1 - p
-        odds += p / (1 - p)
-    tl.store(distance_sum_ptr + row, tl.sum(distances, 0))
-    tl.store(log_1mp_sum_ptr + row, tl.sum(tl.log(product), 0))
-    tl.store(odds_sum_ptr + row, tl.sum(odds, 0))
-
-
-@triton.jit
-def _gradient(
-    z_ptr, out_ptr, stride, out_stride, valid_ptr, reference_ptr, scale_ptr, grad_per_e_ptr, grad_output_ptr,
-    elsewhere, weight, classes, SMOOTHED: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    row = tl.program_id(0).to(tl.int64)
-    here = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    grad_output = tl.load(grad_output_ptr + row)
-    z = tl.load(z_ptr + row * stride + here, mask=here < classes, other=0.0).to(tl.float32)
-    e = tl.exp(z - tl.load(reference_ptr + row))
-    gradient = e * (tl.load(grad_per_e_ptr + row) * grad_output)
+    top_weight = tl.full((ROWS,), 1.0, tl.float32)
+    if class_weight_ptr is not None:
+        top_weight = tl.load(class_weight_ptr + top_class, mask=top_class < classes, other=0.0)
+    loss_sum = total
+    slope_sum = total
+    q_others = (classes - 1) * elsewhere
     if SMOOTHED:
-        p = e * tl.load(scale_ptr + row)
-        gradient -= (1 + weight * (p / (1 - p))) * (elsewhere * grad_output)
-    gradient = tl.where(tl.load(valid_ptr + row) != 0, gradient, 0.0)
-    tl.store(out_ptr + row * out_stride + here, gradient.to(out_ptr.dtype.element_ty), mask=here < classes)
+        # The top class and classes beyond the last have e = 0, whose bonus is 0 and slope 1.
+        if LOG_SUMS:
+            log_1mp_sum, slope_sum = log_bonus_sums(
+                e, scale, bonus_weight, edge, rate, BONUS, BENT, AXIS, ROWS, BLOCK, FOLDS
+            )
+            loss_sum = bonus_weight * elsewhere * log_1mp_sum - distance_sum
+            slope_sum = elsewhere * (slope_sum - (BLOCK - classes + 1))
+        else:
+            q = tl.where(inside, elsewhere, 0.0)
+            if class_weight_ptr is not None:
+                q *= tl.load(class_weight_ptr + column, mask=inside, other=0.0)
+            p = e * tl.expand_dims(scale, AXIS)
+            value = bonus_value(p, tl.log(1 - p), 1 - p, edge, shift, rate, log_eps, BONUS, BENT)
+            distance = tl.where(inside, distance, 0.0)
+            slopes = neg_slope(p, bonus_weight, edge, rate, BONUS, BENT)
+            loss_sum = tl.sum(q * (bonus_weight * value - distance), AXIS)
+            slope_sum = tl.sum(q * slopes, AXIS) - elsewhere * top_weight
+            if class_weight_ptr is not None:
+                q_others = tl.sum(q, AXIS) - elsewhere * top_weight
 
-
-@on_its_device
-def row_stats(logits: Tensor, valid: Tensor, options: softmax.KernelOptions) -> softmax.RowStats:
-    """Statistics of all rows of ``logits``, (n, V), with the second largest logit as reference."""
-    logits = logits if logits.stride(1) == 1 else logits.contiguous()
-    count, classes = logits.shape
-    top, second, total = (logits.new_empty(count, 1, dtype=torch.float32) for _ in range(3))
-    top_class = torch.empty_like(top, dtype=torch.int64)
-    block = min(triton.next_power_of_2(classes), BLOCK)
-    if count:
-        _extremes[(count,)](logits, logits.stride(0), top, top_class, second, total, classes, BLOCK=block)
-    reference = torch.where(second == -torch.inf, top, second)
-    loss_sum = neg_slope_sum = torch.zeros_like(top)
-    if options.elsewhere:
-        log_scale, _, _ = softmax.log_scales(top, reference, total)
-        distance_sum, log_1mp_sum, odds_sum = (torch.empty_like(top) for _ in range(3))
-        if count:
-            _sums[(count,)](
-                logits, logits.stride(0), top_class, reference, log_scale.exp(), distance_sum, log_1mp_sum,
-                odds_sum, classes, softmax.SUM_SCALE, BLOCK=block,
-            )  # fmt: skip
-        loss_sum, neg_slope_sum = softmax.log_bonus_sums(
-            distance_sum, log_1mp_sum, odds_sum, classes - 1, log_scale, options
+    factor, grad_per_e, grad_top, grad_target = finish_rows(
+        first, class_stride, here, there, valid, target, top_class, classes, top_weight, q_others, top,
+        reference, total, scale, loss_sum, slope_sum, class_weight_ptr, loss_ptr, log_p_ptr, upstream_ptr,
+        parts_ptr, upstream_stride, on_target, elsewhere, bonus_weight, edge, shift, rate, eps, log_eps,
+        BONUS, TANGENT, BENT, SMOOTHED, PARTS,
+    )  # fmt: skip
+    if gradient_ptr is not None:
+        tl.debug_barrier()  # all threads have read the target's logit, which the gradient may replace
+        gradient = e * tl.expand_dims(grad_per_e, AXIS)
+        if SMOOTHED:
+            # The same numbers, but computed again: kept since the sums, they would not fit into registers.
+            again = tl.where(total == total, scale, 0.0)
+            slopes = neg_slope(e * tl.expand_dims(again, AXIS), bonus_weight, edge, rate, BONUS, BENT)
+            if class_weight_ptr is not None:
+                slopes *= tl.load(class_weight_ptr + column, mask=inside, other=0.0)
+            gradient -= slopes * tl.expand_dims(elsewhere * factor, AXIS)
+        first = gradient_ptr + (batch * out_batch_stride * ALIGN + row.to(tl.int64) * out_row_stride)
+        places = tl.expand_dims(first, AXIS) + column * out_class_stride
+        tl.store(
+            places, gradient.to(gradient_ptr.dtype.element_ty), mask=tl.expand_dims(there, AXIS) & inside
         )
-    return softmax.RowStats(top, top_class, reference, total, loss_sum, neg_slope_sum)
-
-
-@on_its_device
-def gradient_of_others(
-    output: Tensor,
-    logits: Tensor,
-    valid: Tensor,
-    options: softmax.KernelOptions,
-    state: softmax.RowState,
-    grad_output: Tensor,
-) -> None:
-    """Write the gradient of all classes but the rows' top classes and targets into ``output``."""
-    z = logits if logits.stride(1) == 1 else logits.contiguous()
-    written = output if output.stride(1) == 1 else torch.empty_like(z)
-    count, classes = z.shape
-    block = min(triton.next_power_of_2(classes), BLOCK)
-    if count:
-        vectors = (valid, state.reference, state.scale, state.grad_per_e, grad_output)
-        _gradient[(count, triton.cdiv(classes, block))](
-            z, written, z.stride(0), written.stride(0), *(x.contiguous() for x in vectors), options.elsewhere,
-            options.log_weight, classes, SMOOTHED=bool(options.elsewhere), BLOCK=block,
-        )  # fmt: skip
-    if written is not output:
-        output.copy_(written)
+        tl.debug_barrier()  # before other threads write to two of these places
+        tl.store(first + top_class * out_class_stride, grad_top, mask=there & (top_class < classes))
+        known = valid & (target >= 0) & (target < classes)
+        tl.store(first + target * out_class_stride, grad_target, mask=known)

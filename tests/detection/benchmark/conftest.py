@@ -20,7 +20,7 @@ systems:
 def digits(tmp_path_factory):
     """A folder with train.json, train/, val.json and val/."""
     datasets = pytest.importorskip("sklearn.datasets")
-    from el_plugins.detection.coco import write_split
+    from experiments.detection.coco import write_split
     from experiments.detection.digits import scenes
 
     folder = tmp_path_factory.mktemp("digits")

@@ -1,6 +1,9 @@
-"""The demo's data sets: real digits and real trees in COCO layout."""
+"""The demo's data sets in COCO layout: digits, trees and blood cells."""
 
+import hashlib
+import io
 import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -10,8 +13,8 @@ pytest.importorskip("sklearn")
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from el_plugins.detection.coco import class_counts, write_split
-from experiments.detection import digits, trees
+from experiments.detection import bccd, digits, trees
+from experiments.detection.coco import class_counts, write_split
 
 
 def test_written_split_is_what_pycocotools_reads(tmp_path):
@@ -84,3 +87,36 @@ def test_trees_are_split_by_photograph(tmp_path):
     # 574 trees on overlapping tiles, 377 on tiles side by side, some of them cut.
     assert counts["train"] > 2 * 574
     assert 300 < counts["val"] < 2 * 377
+
+
+def test_blood_cells_from_an_archive(tmp_path, monkeypatch):
+    box = "<object><name>{}</name><bndbox>{}</bndbox></object>"
+    edges = "<xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax>"
+    objects = [("WBC", (80, 40, 240, 200)), ("RBC", (8, 8, 8, 8)), ("Platelets", (0, 0, 40, 80))]
+    xml = "".join(box.format(name, edges.format(*corners)) for name, corners in objects)
+    file = io.BytesIO()
+    Image.fromarray(np.full((480, 640, 3), 128, np.uint8)).save(file, "JPEG")
+    files = {"ImageSets/Main/trainval.txt": b"a\nb\n", "ImageSets/Main/test.txt": b"c\n"}
+    for name in "abc":
+        files[f"Annotations/{name}.xml"] = f"<annotation>{xml}</annotation>".encode()
+        files[f"JPEGImages/{name}.jpg"] = file.getvalue()
+    archive = tmp_path / "master.zip"
+    with zipfile.ZipFile(archive, "w") as written:
+        written.writestr("BCCD_Dataset-master/README.md", "BCCD")
+        for name, content in files.items():
+            written.writestr(f"BCCD_Dataset-master/BCCD/{name}", content)
+    with pytest.raises(ValueError, match=r"master\.zip is not BCCD as released at https://github\.com/"):
+        bccd.make(tmp_path / "data", archive)
+    assert not (tmp_path / "data").exists()
+
+    lines = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
+    monkeypatch.setattr(bccd, "SHA256", hashlib.sha256("".join(lines).encode()).hexdigest())
+    bccd.make(tmp_path / "data", archive)
+    # A box without area is dropped.
+    assert class_counts(tmp_path / "data" / "train.json") == {"RBC": 0, "WBC": 2, "Platelets": 2}
+    content = json.loads((tmp_path / "data" / "val.json").read_text())
+    (image,) = content["images"]
+    assert (image["width"], image["height"]) == (240, 180)
+    assert [one["bbox"] for one in content["annotations"]] == [[30, 15, 60, 60], [0, 0, 15, 30]]
+    archive.unlink()
+    bccd.make(tmp_path / "data", archive)  # nothing is missing

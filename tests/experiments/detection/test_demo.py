@@ -22,6 +22,11 @@ def demo(folder, iterations):
     return [sys.executable, "-m", "experiments.detection.demo", *options]
 
 
+def rows(folder):
+    """A row of results for each run."""
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
 @pytest.mark.trust
 def test_killed_at_random_moments(tmp_path, record_property):
     started = time.monotonic()
@@ -30,10 +35,11 @@ def test_killed_at_random_moments(tmp_path, record_property):
     for moment in moments(5, seconds, first=0.2):
         killed += killed_after(moment, demo(cut, 2), cwd=REPOSITORY)
     run(*demo(cut, 2), cwd=REPOSITORY)
-    expected, found = (
-        json.loads((tmp_path / name / "results.json").read_text()) for name in ("whole", "cut")
+    expected, resumed = (
+        [{key: row[key] for key in ("system", "seed", "AP", "AP50")} for row in rows(tmp_path / name)]
+        for name in ("whole", "cut")
     )
-    assert found == expected
+    assert resumed == expected
     assert not leftovers(cut)
     record_property("tried", killed)
     assert killed
@@ -42,21 +48,23 @@ def test_killed_at_random_moments(tmp_path, record_property):
 @pytest.mark.long
 def test_killed_and_started_again(tmp_path):
     folder = tmp_path / "digits"
+    run_folder = folder / "runs" / "focal" / "seed1"
     command = demo(folder, 120)
     with subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True) as process:
         deadline = time.monotonic() + 600
-        while not (folder / "focal" / "last_checkpoint").exists():
+        while not (run_folder / "last_checkpoint").exists():
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(1)
         os.killpg(process.pid, signal.SIGKILL)
-    assert not (folder / "focal" / "results.json").exists()
+    assert not (run_folder / "result.json").exists()
     output = run(*command, cwd=REPOSITORY)
     assert "| " in output
-    assert "Starting training from iteration 100" in (folder / "focal" / "train.log").read_text()
-    results = json.loads((folder / "results.json").read_text())
-    assert set(results["systems"]) == {"focal", "halted_focal"}
+    assert "Starting training from iteration 100" in (run_folder / "train.log").read_text()
+    results = rows(folder)
+    assert [row["system"] for row in results] == ["focal", "halted_focal"]
+    assert results[0].keys() >= {"AP", "AP frequent", "AP rare"}
     for name in ("report.md", "detections.png", "ap_by_class.png"):
         assert (folder / name).stat().st_size > 0
-    assert not list(folder.glob("*/model_0*.pth"))
+    assert not list(folder.glob("runs/*/*/model_0*.pth"))
     assert "done in 0." in run(*command, cwd=REPOSITORY)

@@ -90,7 +90,7 @@ def formula(rows, targets, log_end, epsilon=0.0):
     p = log_p.exp()
     near = (1 - p).clamp(min=1e-5).log()
     tangent = torch.tensor(1 - log_end, dtype=rows.dtype).log() - (p - log_end) / (1 - log_end)
-    q = F.one_hot(targets, VOCABULARY) * (1 - epsilon) + epsilon / VOCABULARY
+    q = F.one_hot(targets, VOCABULARY).to(rows.dtype) * (1 - epsilon) + epsilon / VOCABULARY
     return (q * (torch.where(p <= log_end, near, tangent) - log_p)).sum()
 
 

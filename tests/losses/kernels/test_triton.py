@@ -11,7 +11,7 @@ from tests.commands import REPOSITORY, run
 pytest.importorskip("triton", minversion="3.0", reason="the interpreter of older ones lacks operations")
 
 
-@pytest.mark.parametrize("name", ["triton_cases.py", "triton_focal_cases.py", "triton_focal_sum_cases.py"])
+@pytest.mark.parametrize("name", sorted(path.name for path in Path(__file__).parent.glob("triton_*cases.py")))
 def test_triton_cases(name):
     cases = Path(__file__).with_name(name)
     environment = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}

@@ -4,7 +4,10 @@ import pytest
 import torch
 
 from el_plugins.losses import encouraging_loss
-from el_plugins.losses.kernels import softmax_chunked, softmax_triton, use
+from el_plugins.losses.bonuses import Bonus
+from el_plugins.losses.dispatch import kernel_options
+from el_plugins.losses.kernels import soft_target_function, softmax_launch, softmax_rows, use
+from el_plugins.losses.options import RowOptions
 from tests.losses.kernels.comparisons import assert_no_worse, results
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -19,12 +22,20 @@ OPTIONS = [
     {"log_end": 1.0},
     {"log_end": 1.0, "bonus_eps": 0.3, "label_smoothing": 0.1},
 ]
+# Beside the top class these need every class' own logarithm or power.
+GENERAL = [
+    {"bonus": "cosine", "label_smoothing": 0.1},
+    {"bonus": "power", "bonus_exponent": 0.5, "label_smoothing": 0.1},
+    {"bonus": "aggressive", "bonus_start": 0.2, "label_smoothing": 0.1},
+    {"log_end": 0.2, "label_smoothing": 0.1},
+]
 
 
 @pytest.fixture(autouse=True)
 def no_fallback(monkeypatch):
     """Raise what fails in a kernel, which would otherwise be computed by plain operations."""
-    monkeypatch.setattr(softmax_chunked, "with_fallback", lambda fast, slow: fast)
+    for module in (softmax_rows, soft_target_function):
+        monkeypatch.setattr(module, "with_fallback", lambda fast, slow: fast)
 
 
 def case(count, classes, dtype=torch.float32):
@@ -74,17 +85,6 @@ def test_non_finite_logits_give_non_finite_results(value, options):
     assert gradient[[0, 2]].isfinite().all()
 
 
-def test_in_place():
-    z, target = case(5, 30)
-    leaf = z.requires_grad_()
-    expected = results(z, target)[1]
-    logits = leaf * 1
-    with use("triton"):
-        encouraging_loss(logits, target, reduction="sum", inplace=True).backward()
-    torch.testing.assert_close(leaf.grad.double(), expected, rtol=1e-5, atol=1e-6)
-    assert torch.equal(logits.detach(), leaf.grad)
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_narrow_dtypes(dtype):
     z, target = case(6, 100, dtype)
@@ -94,10 +94,70 @@ def test_narrow_dtypes(dtype):
     torch.testing.assert_close(actual[1], exact[1], rtol=1e-2, atol=1e-6)
 
 
-def test_what_the_kernels_do_not_support_is_computed_by_plain_operations():
-    z, target = case(6, 9)
-    weight = torch.rand(9).to(DEVICE)
-    for options in ({"bonus": "cosine", "label_smoothing": 0.1}, {"weight": weight, "label_smoothing": 0.1}):
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("options", GENERAL, ids=str)
+@pytest.mark.parametrize("classes", [2, 19, 70, 423])
+@pytest.mark.parametrize("is_long", [False, True])
+def test_any_bonus_and_class_weights(options, classes, weighted, is_long, monkeypatch):
+    if is_long:  # more than once through the loops
+        monkeypatch.setattr(softmax_launch, "IN_REGISTERS", 0)
+        monkeypatch.setattr(softmax_launch, "tile_of", lambda *_: softmax_launch.Tile(1, 1, 128, 4))
+    z, target = case(6, classes)
+    z[1, target[1]] = 1000.0
+    weight = torch.linspace(0.5, 2, classes, device=DEVICE) if weighted else None
+    assert_no_worse(z, target, "triton", weight=weight, **options)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("classes", [3, 19, 70])
+def test_images_are_read_with_their_strides(classes, channels_last):
+    z, target = torch.randn(2, classes, 5, 7), torch.randint(classes, (2, 5, 7))
+    target[0, 0] = -100
+    z, target = z.to(DEVICE), target.to(DEVICE)
+    if channels_last:
+        z = z.contiguous(memory_format=torch.channels_last)
+    for options in OPTIONS[1:6:4]:
+        loss, gradient = results(z, target, "triton", **options)
         expected = results(z.double(), target, **options)
-        torch.testing.assert_close(results(z, target, "triton", **options), expected, rtol=1e-5, atol=1e-5)
-    assert softmax_triton.BLOCK
+        torch.testing.assert_close((loss, gradient), expected, rtol=1e-5, atol=1e-6)
+    leaf = z.clone().requires_grad_()
+    with use("triton"):
+        encouraging_loss(leaf, target).backward()
+        overwritten = leaf * 1
+        encouraging_loss(overwritten, target, inplace=True)
+    assert leaf.grad.stride() == z.stride()
+    torch.testing.assert_close(overwritten.detach(), leaf.grad)
+
+
+def test_targets_out_of_range_are_marked():
+    z, target = case(4, 9)
+    target[1], target[2] = 9, -1
+    gradient = torch.empty_like(z)
+    options = kernel_options(RowOptions(Bonus()), 9, z.dtype)
+    losses, log_p = softmax_launch.losses_and_gradient(
+        z.unsqueeze(0), target, -100, options, None, None, gradient.unsqueeze(0)
+    )
+    for result in (losses, log_p, gradient.sum(1)):
+        assert result.isnan().tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, *GENERAL[:2]], ids=str)
+@pytest.mark.parametrize("classes", [1, 5, 423, 5000])
+def test_class_probabilities(options, classes, weighted):
+    z, _ = case(6, classes)
+    q = torch.rand(6, classes, device=DEVICE)
+    z[0, 0], z[1, classes // 2] = 60.0, 1000.0
+    if classes > 1 and not options:
+        z[2, 1], q[2, 1] = -torch.inf, 0.0
+    results = []
+    for path, dtype in (("triton", torch.float32), ("formula", torch.float64)):
+        leaves = z.to(dtype).requires_grad_(), q.to(dtype).requires_grad_()
+        weight = torch.linspace(0.5, 2, classes, device=DEVICE, dtype=dtype) if weighted else None
+        with use(path):
+            loss = encouraging_loss(*leaves, weight, reduction="none", **options)
+        results.append(
+            (loss.detach().double(), *torch.autograd.grad(loss, leaves, torch.arange(6.0).to(loss)))
+        )
+    for actual, expected in zip(*results):
+        torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5, check_dtype=False)

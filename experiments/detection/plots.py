@@ -1,4 +1,4 @@
-"""Tables and plots of detection results: AP by class frequency, detections beside the ground truth."""
+"""Plots of detection results: AP by class frequency, detections beside the ground truth."""
 
 from __future__ import annotations
 
@@ -16,44 +16,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from el_plugins.utils.files import atomic_file, read_json
+from experiments.detection.measures import class_ap
 
 IMAGES_SHOWN = 6
-TOTALS = ("AP", "AP50", "AP75")
 MIN_SCORE = 0.5  # of the detections that are drawn
-
-
-def frequency_thirds(counts: Mapping[str, int]) -> dict[str, list[str]]:
-    """The classes by training boxes: ``frequent``, ``middle`` and ``rare`` third; {} for fewer than three.
-
-    Thirds of whatever classes there are, unlike the many, medium and few of :mod:`el_plugins.metrics`.
-    """
-    names = sorted(counts, key=lambda name: -counts[name])
-    third = len(names) // 3
-    if not third:
-        return {}
-    return {"frequent": names[:third], "middle": names[third:-third], "rare": names[-third:]}
-
-
-def columns(counts: Mapping[str, int]) -> list[str]:
-    """Names of the metrics of :func:`metrics`."""
-    return [*TOTALS, *(f"AP {third}" for third in frequency_thirds(counts))]
-
-
-def metrics(bbox: Mapping[str, float | None], counts: Mapping[str, int]) -> dict[str, float | None]:
-    """AP, AP50, AP75 and the mean AP of each third of the classes, in percent, from COCO's results.
-
-    None if there is no AP: nothing was detected, or the validation set has no such object.
-    """
-    row = {name: bbox[name] for name in TOTALS}
-    for third, names in frequency_thirds(counts).items():
-        values = [value for name in names if (value := class_ap(bbox, name)) is not None]
-        row[f"AP {third}"] = sum(values) / len(values) if len(values) == len(names) else None
-    return row
-
-
-def class_ap(bbox: Mapping[str, float | None], name: str) -> float | None:
-    """AP of the class ``name``; COCO evaluation lists no classes when nothing at all was detected."""
-    return bbox.get(f"AP-{name}")
 
 
 def draw_ap_by_class(

@@ -1,0 +1,76 @@
+"""What ``el-nmt-prepare`` refuses."""
+
+import re
+
+import pytest
+
+pytest.importorskip("fairseq")
+pytest.importorskip("sentencepiece")
+pytest.importorskip("submitit")
+from el_plugins.nmt.benchmark.settings import read_settings
+from el_plugins.nmt.prepare import main
+from tests.nmt.preparation import fails, words
+from tests.nmt.sentences import NEWS, TRAIN, write
+
+
+def test_a_folder_of_something_else_is_left_alone(text, tmp_path):
+    other = tmp_path / "thesis"
+    other.mkdir()
+    assert "thesis exists and was not made by el-nmt-prepare" in fails(words(text, other))
+    assert list(other.iterdir()) == []
+
+
+def test_faults_of_the_text_are_refused(text, tmp_path, capsys):
+    made = tmp_path / "made"
+    write(text, "news", [*NEWS, TRAIN[3], TRAIN[4]])
+    refused = fails(words(text, made))
+    assert "training contains sentences of a test set (--allow-overlap accepts them)" in refused
+    assert f"2 of 6 sentences of news.de, such as: {TRAIN[3][0]}; {TRAIN[4][0]}" in refused
+    write(text, "train", [*TRAIN, ("", "Nothing"), ("Nichts", "")])
+    assert "train: 1 of 26 lines of de are empty, such as 25" in fails(words(text, made))
+    (text / "dev.de").write_text("Eins\n", encoding="utf-8")
+    assert "must have equally many sentences in both languages, got {'de': 1, 'en': 4}" in fails(
+        words(text, made)
+    )
+    (text / "dev.de").unlink()
+    assert "dev.de.gz exists" in fails(words(text, made))
+    assert not made.exists()
+
+
+def test_overlap_may_be_allowed_and_names_need_not_look_like_words(text, tmp_path, capsys):
+    write(text, "news", [*NEWS, TRAIN[3]])
+    # YAML takes "no" for false and 2016 for a number.
+    for path in text.glob("*.de"):
+        path.rename(path.with_suffix(".no"))
+    tests = ["--test", f"2016={text / 'test'}", f"yes={text / 'news'}"]
+    parts = ["--train", str(text / "train"), "--valid", str(text / "dev"), "--size", "60"]
+    made = tmp_path / "made"
+    main(["--source", "no", "--target", "en", *parts, *tests, str(made), "--allow-overlap"])
+    assert "1 of 5 sentences of yes.en" in capsys.readouterr().err
+    benchmark = read_settings(made / "benchmark.yaml")
+    assert list(benchmark.data.references) == ["2016", "yes"]
+    assert benchmark.data.source == "no"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "FOLDER is missing"),
+        (["made", "--test", "train=x"], "NAME neither train nor valid, got train=x"),
+        (["made", "--test", "prefix"], "--test must be NAME=PREFIX, .* got prefix"),
+        (["made", "--test", "news=x"], "--test must have names all different, got captions, news, news"),
+        (["made", "--subwords", "words"], "invalid choice: 'words'"),
+    ],
+)
+def test_bad_arguments_are_named(text, more, message, capsys):
+    folder = more[:1]
+    assert re.search(message, fails([*folder, *words(text, *more[1:])], capsys))
+
+
+def test_bad_values_are_named(text, tmp_path):
+    made = str(tmp_path / "made")
+    assert "max_length must be 1 or more, got 0" in fails(words(text, made, "--max-length", "0"))
+    assert "none of 24 training pairs has 1 to 2 tokens" in fails(words(text, made, "--max-length", "2"))
+    assert "letters, digits, - and _, got 'a b'" in fails([made, *words(text, f"a b={text / 'test'}")])
+    assert "splits names at commas" in fails(words(text, f"{made},too"))
+    assert not (tmp_path / "made").exists()
