@@ -30,23 +30,29 @@ os.environ["PATH"] = os.pathsep.join(
 )
 
 
+def outside(session: nox.Session) -> Path:
+    """The checkout as it is now, copied."""
+    folder = Path(session.create_tmp()).resolve() / "outside"
+    shutil.rmtree(folder, ignore_errors=True)
+    files = session.run("git", "-C", str(HERE), "ls-files", "-z", silent=True, external=True, log=False) or ""
+    for name in filter(None, str(files).split("\0")):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(HERE / name, folder / name)
+    return folder
+
+
 def wheel(session: nox.Session) -> Path:
-    """The package's wheel, built anew."""
-    folder = Path(session.create_tmp()).resolve()
-    shutil.rmtree(HERE / "build", ignore_errors=True)  # else the wheel has modules that are gone
-    session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(HERE))
-    return next(folder.glob("el_plugins-*.whl"))
+    """The wheel of a copy of the checkout, which is left without the packages."""
+    folder = outside(session)
+    session.run(*f"python -m pip wheel --quiet --no-deps --wheel-dir {folder / 'dist'} {folder}".split())
+    for name in (*PACKAGES, "build"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return next((folder / "dist").glob("el_plugins-*.whl"))
 
 
 def check(session: nox.Session, *tests: str, packages: tuple[str, ...] = ()) -> None:
     """Run ``tests`` outside the checkout and record the result beside the releases of ``packages``."""
     folder = Path(session.create_tmp()).resolve() / "outside"
-    shutil.rmtree(folder, ignore_errors=True)
-    files = session.run("git", "-C", str(HERE), "ls-files", "-z", silent=True, external=True, log=False) or ""
-    for name in filter(None, str(files).split("\0")):
-        if not name.startswith(PACKAGES):
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(HERE / name, folder / name)
     session.chdir(folder)
     ignored = [f"--ignore={path}" for path in NOT_OUTSIDE]
     log = folder / "pytest.log"

@@ -24,7 +24,7 @@ OUTSIDE = (
 )
 FORMULA = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
 # The character is raised already; a superscript would raise it twice.
-PRIME = re.compile("<msup>(<mi>.</mi>)<mi>\N{PRIME}</mi></msup>")
+PRIME = re.compile("<msup>(<mi>.</mi>)<mi>(&#x02032;)</mi></msup>")
 # What the docstrings' conversion should have left nothing of.
 RST = re.compile(r":(?:func|class|meth|mod|data|attr|ref):|\.\. math::")
 
@@ -51,7 +51,7 @@ def on_page_content(content: str, page: Any, **_: Any) -> str:
     def mathml(match: re.Match[str]) -> str:
         block = match[2] == "["
         formula = convert(html.unescape(match[3]).strip(), display="block" if block else "inline")
-        formula = PRIME.sub('<mrow>\\1<mo lspace="0" rspace="0">\N{PRIME}</mo></mrow>', formula)
+        formula = PRIME.sub(r'<mrow>\1<mo lspace="0" rspace="0">\2</mo></mrow>', formula)
         return f'<div class="formula">{formula}</div>' if block else formula
 
     if left := RST.search(content):

@@ -1,9 +1,11 @@
 """What tests share: a tiny corpus and models trained once a session, and the mark of what needs a GPU."""
 
+import os
 import random
 
 import pytest
 import torch
+from hypothesis import settings
 
 from tests.commands import PLUGIN, TINY_MODEL, TRAINING, run
 from tests.disks import mounted
@@ -13,6 +15,12 @@ def pytest_runtest_setup(item):
     """Skip what needs a GPU where there is none."""
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a GPU")
+
+
+# make trust draws more: HYPOTHESIS_PROFILE=trust.
+settings.register_profile("quick", max_examples=15, deadline=None, derandomize=True, database=None)
+settings.register_profile("trust", max_examples=500, deadline=None, derandomize=True, database=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from el_plugins.losses.kernels.memory import overlaps
 from el_plugins.losses.kernels.soft_target_function import SoftLosses, SoftOptions
 from el_plugins.losses.kernels.softmax import KernelOptions
 from el_plugins.losses.kernels.softmax_function import RowLosses
-from el_plugins.losses.kernels.softmax_rows import count_valid
+from el_plugins.losses.kernels.softmax_rows import count_valid, plain_count_valid
 from el_plugins.losses.kernels.softmax_total_function import KernelRowLosses, TotalLoss
 from el_plugins.losses.kernels.transforms import is_transformed
 from el_plugins.losses.numerics import reduce, single_precision, weighted_count
@@ -32,11 +32,12 @@ def fused_loss(
 
     A kernel that computes the gradient in forward writes it over ``logits`` there if ``inplace``.
     """
+    path = backends.chosen(logits)
+    # fp16 gradients computed in forward are not scaled yet, and underflow where loss scaling prevents it.
+    is_early = logits.requires_grad and torch.is_grad_enabled() and logits.dtype != torch.float16
+    by_total = takes_kernel(path, logits.dtype) or (is_early and fuses(path, logits))
     # Under a transform of torch.func only the nodes see plain tensors, so that nothing else may be a kernel.
-    by_rows = (
-        reduction == "none" or is_transformed() or not takes_kernel(backends.chosen(logits), logits.dtype)
-    )
-    if by_rows:
+    if reduction == "none" or is_transformed() or not by_total:
         losses, log_p = fused_row_losses(logits, target, ignore_index, options, inplace=inplace)
         count = None
         if reduction == "mean":
@@ -44,12 +45,13 @@ def fused_loss(
         return reduce(losses, reduction, count), log_p
     classes = logits.size(-1)
     for_kernels = kernel_options(options, classes, logits.dtype)
-    parts = count_valid(target, ignore_index, for_kernels.weight, classes) if reduction == "mean" else None
+    parts = None
+    if reduction == "mean":
+        count_by = count_valid if path == "triton" else plain_count_valid
+        parts = count_by(target, ignore_index, for_kernels.weight, classes)
     arguments = target, ignore_index, for_kernels, parts, inplace and not overlaps(logits)
-    # fp16 gradients computed in forward are not scaled yet, and underflow where loss scaling prevents it.
-    is_early = logits.requires_grad and torch.is_grad_enabled() and logits.dtype != torch.float16
     if is_early:
-        return TotalLoss.apply(batched(logits), *arguments)
+        return TotalLoss.apply(batched(logits), *arguments, path)
     losses, log_p = KernelRowLosses.apply(batched(logits), *arguments)
     return losses.sum(), log_p
 
@@ -89,6 +91,11 @@ def fused_row_losses(
 def takes_kernel(path: str, dtype: torch.dtype) -> bool:
     """Whether the Triton kernels compute rows of ``dtype``: not in double precision."""
     return path == "triton" and dtype != torch.float64
+
+
+def fuses(path: str, logits: Tensor) -> bool:
+    """Whether compiled code computes gradients in forward: on a CPU, not in double precision."""
+    return path == "compiled" and logits.device.type == "cpu" and logits.dtype != torch.float64
 
 
 def keeps_kernel(logits: Tensor) -> bool:

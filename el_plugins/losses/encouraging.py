@@ -69,10 +69,10 @@ def encouraging_loss(
         smoothing: ``uniform`` spreads epsilon over all classes as torch does, ``fairseq`` over all
             but the target, which needs class indices.
         inplace: write the gradient over ``input``, which saves its memory: in backward, or in this call where
-            the gradient is computed here (on CUDA). ``input`` then holds gradients, and autograd raises if
-            its old values are needed. Saves nothing for logits that are copied first, as (N, C, d1, ...) ones
-            on the CPU, for logits that share memory, and under torch.func. Not for a leaf that requires a
-            gradient, or a view of one.
+            the gradient is computed here (on CUDA, and in compiled code). ``input`` then holds gradients, and
+            autograd raises if its old values are needed. Saves nothing for logits that are copied first, as
+            (N, C, d1, ...) ones on the CPU, for logits that share memory, and under torch.func. Not for a
+            leaf that requires a gradient, or a view of one.
         return_log_prob: return ``(loss, log_prob)``, with log p of the targets in the loss' dtype and in
             target's shape, 0 where ignored, without a gradient. Accuracy and perplexity then need no second
             pass. For class indices only.

@@ -7,7 +7,6 @@ import sys
 import zipfile
 from argparse import Namespace
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import Parameter
@@ -34,6 +33,7 @@ def release(request, monkeypatch):
 
 def test_everything_fairseq_stores_loads(release, tmp_path):
     omegaconf = pytest.importorskip("omegaconf")
+    np = pytest.importorskip("numpy")
     content = {
         "args": Namespace(arch="transformer"),
         "cfg": omegaconf.OmegaConf.create({"a": 1, "b": [1.5, None, {"c": True}], "s": "x"}),

@@ -3,14 +3,8 @@ import os
 
 import pytest
 import torch
-from hypothesis import settings
 
 from el_plugins.losses.kernels import backends, compile_cache, linear_function, use
-
-# make trust draws more: HYPOTHESIS_PROFILE=trust.
-settings.register_profile("quick", max_examples=15, deadline=None, derandomize=True, database=None)
-settings.register_profile("trust", max_examples=500, deadline=None, derandomize=True, database=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytest.importorskip("scipy")
+
 from el_plugins.utils.files import check_settings, without_nan, write_json, write_json_lines
 from el_plugins.utils.statistics import mean_std
 from el_plugins.utils.tables import format_mean_std, table

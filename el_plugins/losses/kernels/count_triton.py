@@ -1,4 +1,4 @@
-"""The small kernels beside those of rows: how many targets are valid, and a gradient times a number."""
+"""How many targets are valid, in Triton."""
 
 from __future__ import annotations
 
@@ -23,15 +23,3 @@ def partial_counts(
         else:
             sums += tl.where(valid, 1.0, 0.0)
     tl.store(parts_ptr + tl.program_id(0), tl.sum(sums, 0))
-
-
-@triton.jit
-def multiply(x_ptr, factor_ptr, count, BLOCK: tl.constexpr):
-    """Multiply all elements by a number that lies on the GPU; reads and writes nothing where it is 1."""
-    factor = tl.load(factor_ptr)
-    if factor != 1:
-        start = tl.program_id(0).to(tl.int64) * BLOCK
-        for begin in range(start, count, tl.num_programs(0) * BLOCK):
-            here = begin + tl.arange(0, BLOCK)
-            x = tl.load(x_ptr + here, mask=here < count).to(tl.float32)
-            tl.store(x_ptr + here, (x * factor).to(x_ptr.dtype.element_ty), mask=here < count)

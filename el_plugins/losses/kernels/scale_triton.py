@@ -25,7 +25,7 @@ def _scale(x_ptr, factor_ptr, count, BLOCK: tl.constexpr):
 
 @on_its_device
 def scale_(gradient: Tensor, factor: Tensor) -> Tensor:
-    """Multiply contiguous ``gradient`` in place by the scalar ``factor``; nothing is read where that is 1."""
+    """Multiply dense ``gradient`` in place by the scalar ``factor``; it is not read if that is 1."""
     programs = min(triton.cdiv(gradient.numel(), BLOCK), PROGRAMS)
     if programs:
         _scale[(programs,)](gradient, factor, gradient.numel(), BLOCK=BLOCK)

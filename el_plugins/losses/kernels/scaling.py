@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from el_plugins.losses.kernels.fallback import with_fallback
+from el_plugins.losses.kernels.memory import is_dense
 from el_plugins.losses.kernels.transforms import ONCE, is_legacy_batched
 
 
 def scaled(path: str, gradient: Tensor, grad_output: Tensor) -> Tensor:
-    """``gradient``, contiguous, times the scalar ``grad_output``: in place unless the graph is kept.
+    """``gradient`` times the scalar ``grad_output``, by ``path``: in place unless the graph is kept.
 
     A kept graph may be run again, for which ``gradient`` must stay as it is.
     """
@@ -20,18 +21,23 @@ def scaled(path: str, gradient: Tensor, grad_output: Tensor) -> Tensor:
         return (gradient * grad_output).to(gradient.dtype)
     if torch.is_grad_enabled():  # create_graph=True
         return Product.apply(gradient.detach().requires_grad_(), grad_output)
-    if graph_is_kept():
-        return gradient * grad_output
-    if path != "triton":
-        return scale_(gradient, grad_output)
-    from el_plugins.losses.kernels import scale_triton  # Triton is optional
-
-    return with_fallback(scale_triton.scale_, scale_)(gradient, grad_output)
+    return gradient * grad_output if graph_is_kept() else scale_(path, gradient, grad_output)
 
 
-def scale_(gradient: Tensor, grad_output: Tensor) -> Tensor:
-    """Multiply ``gradient`` in place, by a plain operation."""
-    return gradient.mul_(grad_output)
+def scale_(path: str, gradient: Tensor, factor: Tensor) -> Tensor:
+    """Multiply ``gradient`` in place by the scalar ``factor``; for a factor of 1 it is not read."""
+    if path == "triton" and is_dense(gradient):
+        from el_plugins.losses.kernels import scale_triton  # Triton is optional
+
+        return with_fallback(scale_triton.scale_, plain_scale_)(gradient, factor)
+    if gradient.device.type == "cpu" and factor == 1:
+        return gradient
+    return plain_scale_(gradient, factor)
+
+
+def plain_scale_(gradient: Tensor, factor: Tensor) -> Tensor:
+    """:func:`scale_` by a plain operation."""
+    return gradient.mul_(factor)
 
 
 def graph_is_kept() -> bool:

@@ -25,10 +25,15 @@ SUM_SCALE = 2.0**-32
 class KernelOptions(NamedTuple):
     """What is the same for every row: q of the target and of every other class, class weights, the bonus."""
 
-    on_target: float
-    elsewhere: float
+    on_target: float | Tensor  # a tensor for compiled code, of which a number would be a constant
+    elsewhere: float | Tensor
     weight: Tensor | None  # (V), in the precision in which the logits are computed
     bonus: Bonus
+
+    @property
+    def is_smoothed(self) -> bool:
+        """Whether every class has a part of the target."""
+        return isinstance(self.elsewhere, Tensor) or self.elsewhere != 0
 
     @property
     def has_log_sums(self) -> bool:
@@ -145,7 +150,7 @@ def losses(
     loss = extra * loss_target
     q_top = extra.masked_fill(~on_top, 0)
     other_slopes = (extra * neg_slope).masked_fill(on_top, 0)  # sum of q * neg_slope beside the top class
-    if options.elsewhere:
+    if options.is_smoothed:
         weight_top = None if options.weight is None else options.weight[top_class]
         every_top = options.elsewhere if weight_top is None else options.elsewhere * weight_top
         loss = loss + options.elsewhere / SUM_SCALE * loss_sum + every_top * loss_top
@@ -153,7 +158,7 @@ def losses(
         other_slopes = other_slopes + options.elsewhere * neg_slope_sum
     grad_per_e = scale * other_slopes + q_top * neg_slope_top
     grad_top = p_top * other_slopes - q_top * total * neg_slope_top
-    if options.elsewhere:
+    if options.is_smoothed:
         grad_target = e_target * grad_per_e - (extra + options.elsewhere * factor) * neg_slope
     else:
         grad_target = extra * neg_slope * (p - 1)

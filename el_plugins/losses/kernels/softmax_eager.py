@@ -5,11 +5,24 @@ The mathematics row by row is in :mod:`softmax`.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from el_plugins.losses.kernels import softmax
 from el_plugins.losses.numerics import single_precision
+
+
+class Exponentials(NamedTuple):
+    """The logits of rows relative to the reference: (n, V) the first two, the others (n, 1)."""
+
+    distance: Tensor  # 0 at the top class
+    e: Tensor  # exp of it; 0 at the top class, and where ``tied`` counts a class
+    top: Tensor
+    top_class: Tensor
+    reference: Tensor
+    tied: Tensor  # other classes as large as the top one, not in e
 
 
 def row_stats(
@@ -18,11 +31,15 @@ def row_stats(
     columns: Tensor | None = None,
     relative_to_second: bool = False,
 ) -> softmax.RowStats:
-    """The statistics of some rows.
+    """The statistics of some rows; arguments are those of :func:`exponentials` and ``options``."""
+    return stats_of(exponentials(z, columns, relative_to_second), options)
+
+
+def exponentials(z: Tensor, columns: Tensor | None = None, relative_to_second: bool = False) -> Exponentials:
+    """The exponentials of some rows.
 
     Args:
         z: (n, V) logits, floating; narrow ones are computed in float32.
-        options: see :class:`softmax.KernelOptions`.
         columns: 0 to V-1 in the statistics' dtype, for a compiler, which fuses the search for the top class
             into one pass with them; plain operations are faster without.
         relative_to_second: take the second largest logit as reference, not the largest. This costs another
@@ -37,23 +54,29 @@ def row_stats(
             reference = torch.where(second == -torch.inf, top, second)
         distance = (z - reference).scatter_(1, top_class, 0)
         e = distance.exp().scatter_(1, top_class, 0)
-        tied = torch.zeros_like(top)
-    else:
-        reference = top = z.amax(dim=1, keepdim=True)
-        distance = z - top
-        is_top = distance == 0
-        first = torch.where(is_top, columns, float(z.size(1))).amin(dim=1, keepdim=True)
-        top_class = first.clamp(max=z.size(1) - 1).long()  # there is none if the top is not finite
-        tied = is_top.to(z.dtype).sum(dim=1, keepdim=True) - 1  # other classes as large, not in e
-        if relative_to_second:
-            is_top, tied = columns == first, torch.zeros_like(top)
-            second = torch.where(is_top, -torch.inf, z).amax(dim=1, keepdim=True)
-            reference = torch.where(second == -torch.inf, top, second)
-            distance = torch.where(is_top, 0, z - reference)
-        e = torch.where(is_top, 0, distance.exp())
+        return Exponentials(distance, e, top, top_class, reference, torch.zeros_like(top))
+    reference = top = z.amax(dim=1, keepdim=True)
+    distance = z - top
+    is_top = distance == 0
+    first = torch.where(is_top, columns, float(z.size(1))).amin(dim=1, keepdim=True)
+    top_class = first.clamp(max=z.size(1) - 1).long()  # there is none if the top is not finite
+    tied = is_top.to(z.dtype).sum(dim=1, keepdim=True) - 1
+    if relative_to_second:
+        is_top, tied = columns == first, torch.zeros_like(top)
+        second = torch.where(is_top, -torch.inf, z).amax(dim=1, keepdim=True)
+        reference = torch.where(second == -torch.inf, top, second)
+        distance = torch.where(is_top, 0, z - reference)
+    e = torch.where(is_top, 0, distance.exp())
+    return Exponentials(distance, e, top, top_class, reference, tied)
+
+
+def stats_of(parts: Exponentials, options: softmax.KernelOptions) -> softmax.RowStats:
+    """The statistics of rows from ``parts``, which are overwritten."""
+    distance, e, top, top_class, reference, tied = parts
+    classes = e.size(1)
     total = e.sum(dim=1, keepdim=True) + tied
     loss_sum = neg_slope_sum = torch.zeros_like(top)
-    if options.elsewhere:
+    if options.is_smoothed:
         log_scale, _, _ = softmax.log_scales(top, reference, total)
         if options.has_log_sums:
             scale = log_scale.exp()
@@ -66,10 +89,10 @@ def row_stats(
             odds_sum = odds_sum + torch.where(tied > 0, tied * scale / (1 - scale), 0)
             distance_sum = distance.mul_(softmax.SUM_SCALE).sum(dim=1, keepdim=True)
             loss_sum, neg_slope_sum = softmax.log_bonus_sums(
-                distance_sum, log_1mp_sum, odds_sum, z.size(1) - 1, log_scale, options
+                distance_sum, log_1mp_sum, odds_sum, classes - 1, log_scale, options
             )
         else:
-            is_top = torch.arange(z.size(1), device=z.device) == top_class
+            is_top = torch.arange(classes, device=e.device) == top_class
             loss_sum, neg_slope_sum = any_bonus_sums(distance + log_scale, is_top, options)
     return softmax.RowStats(top, top_class, reference, total, loss_sum, neg_slope_sum)
 
@@ -115,10 +138,20 @@ def gradient_of_others(
         zero_rows: (n, 1), bool: rows whose gradient is 0 whatever they hold.
     """
     e = (single_precision(z) - state.reference).exp_()
-    if not options.elsewhere:
-        result = e.mul_(state.grad_per_e * grad_output)
-        output.copy_(result if zero_rows is None else result.masked_fill_(zero_rows, 0))
-        return
+    result = gradient_of(e, options, state, grad_output, smoothing_grad)
+    output.copy_(result if zero_rows is None else result.masked_fill_(zero_rows, 0))
+
+
+def gradient_of(
+    e: Tensor,
+    options: softmax.KernelOptions,
+    state: softmax.RowState,
+    grad_output: Tensor,
+    smoothing_grad: Tensor | float,
+) -> Tensor:
+    """The gradient of all classes but top and target from their exponentials, which are overwritten."""
+    if not options.is_smoothed:
+        return e.mul_(state.grad_per_e * grad_output)
     p = e * state.scale
     if options.has_log_sums:
         bonus_grad = p.div_(1 - p).mul_(options.log_weight)
@@ -126,5 +159,4 @@ def gradient_of_others(
         bonus_grad = options.bonus.bonus_grad(p, 1 - p)
     smoothed = (1 + bonus_grad).mul_(smoothing_grad)
     smoothed = smoothed if options.weight is None else smoothed * options.weight
-    result = e.mul_(state.grad_per_e * grad_output).sub_(smoothed)
-    output.copy_(result if zero_rows is None else result.masked_fill_(zero_rows, 0))
+    return e.mul_(state.grad_per_e * grad_output).sub_(smoothed)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from el_plugins.losses.kernels import softmax
 from el_plugins.losses.kernels.bonus_triton import bonus_constants, bonus_numbers
-from el_plugins.losses.kernels.count_triton import multiply, partial_counts
+from el_plugins.losses.kernels.count_triton import partial_counts
 from el_plugins.losses.kernels.device import on_its_device
 from el_plugins.losses.kernels.softmax_long_triton import long_rows
 from el_plugins.losses.kernels.softmax_triton import short_rows
@@ -42,10 +42,12 @@ class Tile(NamedTuple):
         return max(int(math.log2(each * element_size // 16)), 0) if each * element_size > 16 else 0
 
 
-def tile_of(classes: int, contiguous: bool, element_size: int) -> Tile:
+def tile_of(classes: int, contiguous: bool, element_size: int, smoothed: bool) -> Tile:
     """The tile for rows whose classes lie side by side in memory, or not; of long rows it is a part."""
     if classes > IN_REGISTERS:
-        return Tile(1, 1, 4096, 16 if classes * element_size <= SHARED_CACHE else 32)
+        if classes * element_size <= SHARED_CACHE:
+            return Tile(1, 1, 4096, 16)
+        return Tile(1, 1, 4096 if smoothed else 8192, 32)
     block = triton.next_power_of_2(classes)
     if block <= NARROW or not contiguous:
         rows = max(min(4096 // block, 128), 32)
@@ -124,7 +126,7 @@ def launch_of(
     """The launch for tensors that :func:`is_readable`; their values are not read."""
     batches, rows, classes = z.shape
     contiguous = z.stride(2) == 1 and (gradient is None or gradient.stride(2) == 1)
-    tile = tile_of(classes, contiguous, z.element_size())
+    tile = tile_of(classes, contiguous, z.element_size(), bool(options.elsewhere))
     strides, align = strides_of(z, z if gradient is None else gradient, tile.axis)
     arguments = (
         z, gradient, target, options.weight, losses, log_p, upstream, parts, *strides, rows, classes // align,
@@ -164,11 +166,3 @@ def count_valid(target: Tensor, ignore_index: int, weight: Tensor | None, classe
         target.contiguous(), weight, parts, target.numel(), classes, ignore_index, BLOCK=1024
     )
     return parts
-
-
-@on_its_device
-def scale_(gradient: Tensor, upstream: Tensor) -> None:
-    """Multiply ``gradient``, which lies densely in memory, by ``upstream``, (), unless that is 1."""
-    if gradient.numel():
-        programs = min(triton.cdiv(gradient.numel(), 4096), PROGRAMS)
-        multiply[(programs,)](gradient, upstream, gradient.numel(), BLOCK=4096, num_warps=8)

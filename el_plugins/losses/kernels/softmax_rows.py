@@ -9,7 +9,6 @@ from torch import Tensor
 
 from el_plugins.losses.kernels import softmax
 from el_plugins.losses.kernels.fallback import with_fallback
-from el_plugins.losses.kernels.memory import is_dense
 from el_plugins.losses.kernels.softmax_chunked import compute_losses, write_gradient
 from el_plugins.losses.numerics import weighted_count
 from el_plugins.losses.validation import indices_and_mask
@@ -35,10 +34,7 @@ def plain_losses_and_gradient(
     rows = logits.detach().reshape(-1, logits.size(2))
     indices, valid = (x.unsqueeze(1) for x in indices_and_mask(target, ignore_index))
     losses, log_p, state = compute_losses("chunks", rows, indices, valid, options)
-    factor = torch.ones_like(losses)
-    if parts is not None:
-        count = parts.sum()
-        factor = factor / count.masked_fill(count == 0, 1)
+    factor = divided(torch.ones_like(losses), parts)
     losses = losses * factor
     if gradient is not None:
         grad_output = factor if upstream is None else factor * upstream.reshape(-1, 1)
@@ -47,6 +43,14 @@ def plain_losses_and_gradient(
         if output.data_ptr() != gradient.data_ptr():
             gradient.copy_(output.view(logits.shape))
     return losses.squeeze(1), log_p.squeeze(1)
+
+
+def divided(x: Tensor, parts: Tensor | None) -> Tensor:
+    """``x`` over the sum of ``parts``, unless that is 0 or there are none."""
+    if parts is None:
+        return x
+    count = parts.sum()
+    return x / count.masked_fill(count == 0, 1)
 
 
 def overwrite_by_gradient(
@@ -89,18 +93,3 @@ def count_valid(target: Tensor, ignore_index: int, weight: Tensor | None, classe
 def plain_count_valid(target: Tensor, ignore_index: int, weight: Tensor | None, classes: int) -> Tensor:
     """:func:`count_valid` by plain operations: one number, (1)."""
     return weighted_count(*indices_and_mask(target, ignore_index), weight, torch.float32).unsqueeze(0)
-
-
-def scale_(gradient: Tensor, factor: Tensor) -> None:
-    """Multiply ``gradient`` by ``factor``, (), in its place; a kernel neither reads nor writes it at 1."""
-    from el_plugins.losses.kernels import softmax_launch
-
-    if is_dense(gradient):
-        with_fallback(softmax_launch.scale_, plain_scale_)(gradient, factor)
-    else:
-        plain_scale_(gradient, factor)
-
-
-def plain_scale_(gradient: Tensor, factor: Tensor) -> None:
-    """:func:`scale_` by a plain operation."""
-    gradient.mul_(factor)

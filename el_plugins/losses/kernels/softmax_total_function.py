@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from el_plugins.losses.kernels import softmax
-from el_plugins.losses.kernels.softmax_rows import losses_and_gradient, scale_
+from el_plugins.losses.kernels import softmax, softmax_fused
+from el_plugins.losses.kernels.scaling import scale_
+from el_plugins.losses.kernels.softmax_rows import losses_and_gradient
 from el_plugins.losses.kernels.transforms import (
     Gradient,
     Kernel,
@@ -36,40 +38,53 @@ class TotalLoss(torch.autograd.Function):
         options: softmax.KernelOptions,
         parts: Tensor | None,
         inplace: bool,
+        path: str,
     ) -> tuple[Tensor, Tensor]:
-        """The sum, and log p of the targets (N) without a gradient; arguments of :class:`KernelRowLosses`."""
+        """The sum, and log p of the targets (N) without a gradient.
+
+        Arguments are those of :class:`KernelRowLosses`; ``path`` is ``triton``, or ``compiled`` on a CPU.
+        """
         rows = logits.detach()
         gradient = rows if inplace else torch.empty_like(rows)
-        losses, log_p = losses_and_gradient(rows, target, ignore_index, options, parts, None, gradient)
+        run = by_path(path)
+        losses, log_p = run(rows, target, ignore_index, options, parts, None, gradient)
         if inplace:
             mark_written(rows)
         ctx.save_for_backward(logits, target, options.weight, parts)
+        ctx.path = path
         ctx.inplace, ctx.gradient = inplace, None if inplace else gradient
         ctx.ignore_index, ctx.options = ignore_index, options
         ctx.mark_non_differentiable(log_p)
+        ctx.set_materialize_grads(False)  # of log p, which has none
         return losses.sum(), log_p
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
         """The logits' gradient in their dtype."""
+        if grad_output is None:
+            return (None,) * 7
         refuse_second_order()
         refuse_batched(grad_output)
         # Once returned the gradient is the caller's, who may change it.
         gradient, ctx.gradient = ctx.gradient, None
         if gradient is not None:
-            scale_(gradient, grad_output)
-            return gradient, None, None, None, None, None
+            return scale_(ctx.path, gradient, grad_output), *[None] * 6
         logits, target, _, parts = ctx.saved_tensors
         rows = logits.detach()
         if ctx.inplace:
-            scale_(rows, grad_output)
+            scale_(ctx.path, rows, grad_output)
             mark_written(rows)
-            return rows, None, None, None, None, None
+            return rows, *[None] * 6
         gradient = torch.empty_like(rows)
-        losses_and_gradient(rows, target, ctx.ignore_index, ctx.options, parts, grad_output, gradient)
-        return gradient, None, None, None, None, None
+        by_path(ctx.path)(rows, target, ctx.ignore_index, ctx.options, parts, grad_output, gradient)
+        return gradient, *[None] * 6
 
     jvp = Kernel.jvp
+
+
+def by_path(path: str) -> Callable[..., tuple[Tensor, Tensor]]:
+    """What computes losses and gradient of rows by ``path``."""
+    return softmax_fused.losses_and_gradient if path == "compiled" else losses_and_gradient
 
 
 class KernelRowLosses(Kernel):
@@ -104,10 +119,13 @@ class KernelRowLosses(Kernel):
         ctx.save_for_backward(logits, target, parts, options.weight)
         ctx.ignore_index, ctx.options, ctx.inplace = ignore_index, options, inplace
         ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_output: Tensor | None, _: Any) -> tuple[Tensor | None, ...]:
         """The logits' gradient in their dtype."""
+        if grad_output is None:
+            return (None,) * 6
         refuse_batched(grad_output)
         logits, target, parts, _ = ctx.saved_tensors
         # A transform, or a derivative of this one, needs a function that leaves its input unchanged.

@@ -10,18 +10,21 @@ from tests.commands import REPOSITORY, run
 
 pytest.importorskip("triton", minversion="3.0", reason="the interpreter of older ones lacks operations")
 
+HERE = Path(__file__).parent
 
-@pytest.mark.parametrize("name", sorted(path.name for path in Path(__file__).parent.glob("triton_*cases.py")))
+
+@pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("triton_*cases.py")))
 def test_triton_cases(name):
-    cases = Path(__file__).with_name(name)
+    cases = HERE / name
     environment = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
     paths = f"pythonpath=. tests tests/losses {cases.parent}"
     output = run(sys.executable, "-m", "pytest", "-q", "-o", paths, cases, cwd=REPOSITORY, env=environment)
     assert " passed" in output
 
 
-def test_costs_counted_in_the_interpreter():
-    cases = Path(__file__).with_name("triton_focal_costs.py")
+@pytest.mark.parametrize("name", ["triton_focal_costs.py", "triton_step_costs.py"])
+def test_costs_counted_in_the_interpreter(name):
+    cases = HERE / name
     environment = {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
     paths = f"pythonpath=. tests tests/losses {cases.parent}"
     output = run(sys.executable, "-m", "pytest", "-q", "-o", paths, cases, cwd=REPOSITORY, env=environment)

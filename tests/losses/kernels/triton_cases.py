@@ -46,7 +46,7 @@ def case(count, classes, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("classes", [1, 2, 3, 423, 4096, 32000, 131071])
+@pytest.mark.parametrize("classes", [1, 2, 3, 423, 4096])
 def test_equals_the_formula(options, classes):
     z, target = case(7, classes)
     z[0, target[0]] = 60.0  # p indistinguishable from 1
@@ -57,6 +57,12 @@ def test_equals_the_formula(options, classes):
     loss, gradient = results(z, target, "triton", **options)
     assert loss[-1] == 0
     assert torch.equal(gradient[-1], torch.zeros_like(gradient[-1]))
+
+
+@pytest.mark.parametrize("options", OPTIONS[1:5:3], ids=str)
+@pytest.mark.parametrize("classes", [16240, 32000, 131071])
+def test_large_vocabularies(options, classes):
+    test_equals_the_formula(options, classes)
 
 
 @pytest.mark.parametrize("options", OPTIONS[:6:3], ids=str)
