@@ -109,17 +109,15 @@ def check_fairseq(name, words):
 
 def check_hydra(_, words):
     hydra_init = pytest.importorskip("fairseq.dataclass.initialize").hydra_init
+    from hydra._internal.utils import get_args_parser
     from hydra.core.global_hydra import GlobalHydra
     from hydra.experimental import compose, initialize_config_dir
 
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--config-dir")
-    parser.add_argument("--config-name")
-    named, overrides = parser.parse_known_args(words)
+    named = get_args_parser().parse_args(words)
     hydra_init()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(REPOSITORY / named.config_dir)):
-        assert compose(named.config_name, overrides).criterion._name == "encouraging_ls"
+        assert compose(named.config_name, named.overrides).criterion._name == "encouraging_ls"
 
 
 def check_export(_, words):
@@ -156,6 +154,7 @@ def test_command(command, place):
         "fairseq-train DATA --user-dir el_plugins --criterion encouraging_ls --arch transformer --bonus none "
         "--log-end 1",
         "fairseq-hydra-train --config-dir examples/fairseq --config-name encouraging_ls criterion.bonus=log",
+        "fairseq-hydra-train task.data=DATA --config-name encouraging_ls criterion.log_end=1",
         "el-score FILE --references FILE",
         "python -m el_plugins.checkpoints.average --inputs",
         "python -m el_plugins all",
