@@ -26,6 +26,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     """A binarised corpus whose English is its German in capitals: (folder of text, data folder)."""
+    pytest.importorskip("fairseq")
     folder = tmp_path_factory.mktemp("corpus")
     words = [f"w{number}" for number in range(20)]
     generator = random.Random(0)

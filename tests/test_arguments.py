@@ -40,7 +40,6 @@ COMMANDS = {
         *("--output", "--systems", "--seeds", "--options", "--num-gpus", "--num-machines", "--machine-rank"),
         *("--master", "--wait"),
     ],
-    "experiments.detection.demo": ["--iterations", "--seed", "--data"],
     "el_plugins.nmt.iwslt": ["de-en", "--url", "file:///none", "--trust-checksum"],
     "el_plugins.nmt.tatoeba": ["de", "--archive", "--trust-checksum"],
 }
@@ -88,6 +87,8 @@ def folder(tmp_path, monkeypatch):
     """A working folder with a few files that are nearly what the commands want."""
     pytest.importorskip("detectron2")
     monkeypatch.chdir(tmp_path)
+    for scheme in ("http", "https"):  # nothing is downloaded
+        monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
     (tmp_path / "file").write_text("one\n")
     (tmp_path / "bad.yaml").write_text("a: [")
     (tmp_path / "latin.yaml").write_bytes("a: ä".encode("latin-1"))

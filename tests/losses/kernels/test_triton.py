@@ -8,6 +8,7 @@ import torch
 
 from tests.commands import REPOSITORY, run
 
+pytest.importorskip("numpy")  # of Triton's interpreter
 pytest.importorskip("triton", minversion="3.0", reason="the interpreter of older ones lacks operations")
 
 HERE = Path(__file__).parent
