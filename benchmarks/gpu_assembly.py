@@ -19,7 +19,7 @@ from triton.compiler import ASTSource
 
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.dispatch import kernel_options
-from el_plugins.losses.kernels.softmax_launch import Launch, launch_of
+from el_plugins.losses.kernels.softmax_launch_triton import Launch, launch_of
 from el_plugins.losses.options import RowOptions
 
 PAGE = Path(__file__).parents[1] / "docs" / "assembly.md"

@@ -9,10 +9,10 @@ import torch
 from benchmarks import gpu_assembly
 from benchmarks.gpu_assembly import assembly, compile_for, executed, launch
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.kernels import soft_target_triton, softmax_launch
+from el_plugins.losses.kernels import soft_target_triton, softmax_launch_triton
 from el_plugins.losses.kernels.soft_target_function import SoftOptions
 
-if not hasattr(softmax_launch.short_rows, "params"):
+if not hasattr(softmax_launch_triton.short_rows, "params"):
     pytest.skip("Triton interprets", allow_module_level=True)
 
 

@@ -21,7 +21,7 @@ from el_plugins.losses.kernels.bonus_triton import (
     neg_slope,
 )
 from el_plugins.losses.kernels.device import on_its_device
-from el_plugins.losses.kernels.softmax_launch import Launch
+from el_plugins.losses.kernels.softmax_launch_triton import Launch
 from el_plugins.losses.kernels.softmax_long_triton import extremes_of_row
 from el_plugins.losses.kernels.softmax_row_triton import scale_of, top_class_of
 

@@ -92,7 +92,7 @@ def long_rows(
     BONUS: tl.constexpr, TANGENT: tl.constexpr, BENT: tl.constexpr, SMOOTHED: tl.constexpr,
     LOG_SUMS: tl.constexpr, PARTS: tl.constexpr, ALIGN: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """A row a program; arguments as ``softmax_launch.losses_and_gradient``'s."""
+    """A row a program; arguments as those of ``losses_and_gradient``."""
     classes *= ALIGN
     batch = (tl.program_id(0) // rows).to(tl.int64)
     row = tl.program_id(0) % rows + tl.arange(0, 1)

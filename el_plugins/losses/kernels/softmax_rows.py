@@ -16,9 +16,9 @@ from el_plugins.losses.validation import indices_and_mask
 
 def losses_and_gradient(*arguments: Any) -> tuple[Tensor, Tensor]:
     """:func:`plain_losses_and_gradient`, by one launch of a kernel where that works."""
-    from el_plugins.losses.kernels import softmax_launch  # Triton is optional
+    from el_plugins.losses.kernels import softmax_launch_triton  # Triton is optional
 
-    return with_fallback(softmax_launch.losses_and_gradient, plain_losses_and_gradient)(*arguments)
+    return with_fallback(softmax_launch_triton.losses_and_gradient, plain_losses_and_gradient)(*arguments)
 
 
 def plain_losses_and_gradient(
@@ -84,10 +84,10 @@ def overwrite_by_gradient(
 
 def count_valid(target: Tensor, ignore_index: int, weight: Tensor | None, classes: int) -> Tensor:
     """Numbers, (a few), whose sum is that of the valid targets, or of their class weights."""
-    from el_plugins.losses.kernels import softmax_launch
+    from el_plugins.losses.kernels import softmax_launch_triton
 
     arguments = target, ignore_index, weight, classes
-    return with_fallback(softmax_launch.count_valid, plain_count_valid)(*arguments)
+    return with_fallback(softmax_launch_triton.count_valid, plain_count_valid)(*arguments)
 
 
 def plain_count_valid(target: Tensor, ignore_index: int, weight: Tensor | None, classes: int) -> Tensor:

@@ -23,7 +23,7 @@ def short_rows(
     LOG_SUMS: tl.constexpr, FOLDS: tl.constexpr, PARTS: tl.constexpr, AXIS: tl.constexpr, ALIGN: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """ROWS rows a program, the classes along AXIS; arguments as ``softmax_launch.losses_and_gradient``'s."""
+    """ROWS rows a program, the classes along AXIS; arguments as those of ``losses_and_gradient``."""
     if AXIS == 1:
         classes *= ALIGN
         row_stride *= ALIGN

@@ -6,7 +6,7 @@ import torch
 from el_plugins.losses import encouraging_loss
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.dispatch import kernel_options
-from el_plugins.losses.kernels import soft_target_function, softmax_launch, softmax_rows, use
+from el_plugins.losses.kernels import soft_target_function, softmax_launch_triton, softmax_rows, use
 from el_plugins.losses.options import RowOptions
 from tests.losses.kernels.comparisons import assert_no_worse, results
 
@@ -106,8 +106,10 @@ def test_narrow_dtypes(dtype):
 @pytest.mark.parametrize("is_long", [False, True])
 def test_any_bonus_and_class_weights(options, classes, weighted, is_long, monkeypatch):
     if is_long:  # more than once through the loops
-        monkeypatch.setattr(softmax_launch, "IN_REGISTERS", 0)
-        monkeypatch.setattr(softmax_launch, "tile_of", lambda *_: softmax_launch.Tile(1, 1, 128, 4))
+        monkeypatch.setattr(softmax_launch_triton, "IN_REGISTERS", 0)
+        monkeypatch.setattr(
+            softmax_launch_triton, "tile_of", lambda *_: softmax_launch_triton.Tile(1, 1, 128, 4)
+        )
     z, target = case(6, classes)
     z[1, target[1]] = 1000.0
     weight = torch.linspace(0.5, 2, classes, device=DEVICE) if weighted else None
@@ -140,7 +142,7 @@ def test_targets_out_of_range_are_marked():
     target[1], target[2] = 9, -1
     gradient = torch.empty_like(z)
     options = kernel_options(RowOptions(Bonus()), 9, z.dtype)
-    losses, log_p = softmax_launch.losses_and_gradient(
+    losses, log_p = softmax_launch_triton.losses_and_gradient(
         z.unsqueeze(0), target, -100, options, None, None, gradient.unsqueeze(0)
     )
     for result in (losses, log_p, gradient.sum(1)):
