@@ -10,7 +10,7 @@ from trl import SFTConfig, SFTTrainer
 from el_plugins.integrations.transformers import use_encouraging_loss
 from el_plugins.integrations.trl import EncouragingSFTTrainer
 from tests.integrations.transformers.language_models import made, transformers
-from tests.integrations.transformers.test_trainers import examples, expected_of
+from tests.integrations.transformers.training import examples, expected_of
 
 
 def settings(folder, **options):

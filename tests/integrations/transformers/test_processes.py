@@ -18,7 +18,7 @@ from tests.integrations.transformers.language_models import (
     rows_and_targets,
     transformers,
 )
-from tests.integrations.transformers.test_trainers import arguments, examples, expected_of
+from tests.integrations.transformers.training import arguments, examples, expected_of
 
 pytest.importorskip("accelerate")
 
