@@ -53,8 +53,10 @@ demo: $(VENV)/.installed
 demo-detection: $(VENV)/.installed
 	$(VENV)/bin/python -m experiments.detection.demo --data $(DATA)
 
+bench: REUSE = MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=8589934592
 bench: $(VENV)/.installed
 	$(VENV)/bin/python -m benchmarks.losses $(BENCH)
+	$(REUSE) $(VENV)/bin/python -m benchmarks.losses $(BENCH)
 	$(VENV)/bin/python -m benchmarks.training $(BENCH)
 	$(VENV)/bin/python -m benchmarks.share $(BENCH)
 	$(VENV)/bin/python -m benchmarks.language_models $(BENCH)

@@ -1,4 +1,4 @@
-"""The kernels of rows compiled for GPUs that are not there: registers, spills and instructions.
+"""The kernels compiled for GPUs that are not there: registers, spills and instructions.
 
 ``python -m benchmarks.gpu_assembly`` writes docs/assembly.md; it needs Triton and no GPU, and takes minutes.
 """
@@ -19,7 +19,10 @@ from triton.compiler import ASTSource
 
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.dispatch import kernel_options
-from el_plugins.losses.kernels.softmax_launch_triton import Launch, launch_of
+from el_plugins.losses.kernels import focal_triton
+from el_plugins.losses.kernels.focal import FocalSettings
+from el_plugins.losses.kernels.launch_triton import Launch
+from el_plugins.losses.kernels.softmax_launch_triton import launch_of
 from el_plugins.losses.options import RowOptions
 
 PAGE = Path(__file__).parents[1] / "docs" / "assembly.md"
@@ -28,11 +31,14 @@ ARCHITECTURES = (80, 90, 100)
 CLASSES = (19, 1000, 6632, 10000, 16240, 32000, 131072)
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 TYPES = {
-    torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.int64: "i64"
+    torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16", torch.int64: "i64",
+    torch.uint8: "u8",
 }  # fmt: skip
 BINARIES = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 # Of a multiprocessor, the same in all three architectures: 32-bit registers, threads, and blocks of them.
 REGISTERS, THREADS, BLOCKS = 65536, 2048, 32
+DEFAULT_WARPS = 4  # Triton's
+FOCAL_TARGETS = ("class indices", "0 and 1", "soft")
 
 
 class Assembly(NamedTuple):
@@ -67,6 +73,19 @@ def launch(
     return launch_of(z, target, -100, options, rows[:1], upstream, z, rows, rows)
 
 
+def focal_launch(target: str, dtype: torch.dtype) -> Launch:
+    """The launch of halted focal loss at RetinaNet's 80 classes that writes the gradient, as :func:`launch`.
+
+    ``target`` is ``class indices``, ``0 and 1`` or ``soft``.
+    """
+    x = torch.empty(4096, 80, dtype=dtype, device="meta")
+    targets = {"class indices": x[:, 0].long(), "0 and 1": x.bool(), "soft": x}
+    settings, sums = FocalSettings(0.5, 1.0, "foreground", 0.5), x[:, 0].float()
+    if dtype == torch.float16:
+        return focal_triton.launch_of(x, targets[target], settings, "factor", sums[:1], gradient=x)
+    return focal_triton.launch_of(x, targets[target], settings, losses=sums, gradient=x)
+
+
 def compile_for(launch: Launch, architecture: int) -> Any:
     """``launch`` as Triton compiles it for sm_``architecture``."""
     signature, constants, attributes = {}, {}, {}
@@ -86,11 +105,12 @@ def compile_for(launch: Launch, architecture: int) -> Any:
             attributes[(place,)] = [["tt.divisibility", 16]]
     source = ASTSource(launch.kernel, signature, constants, attributes)
     target = GPUTarget("cuda", architecture, 32)
-    return triton.compile(source, target=target, options={"num_warps": launch.constants["num_warps"]})
+    warps = launch.constants.get("num_warps", DEFAULT_WARPS)
+    return triton.compile(source, target=target, options={"num_warps": warps})
 
 
 def assembly(launch: Launch, classes: int, architecture: int) -> Assembly:
-    """What the compiled ``launch`` takes."""
+    """What the compiled ``launch`` takes; of the focal loss ``classes`` are those of a program, BLOCK."""
     compiled = compile_for(launch, architecture)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(compiled.asm["cubin"])
@@ -98,7 +118,7 @@ def assembly(launch: Launch, classes: int, architecture: int) -> Assembly:
         usage = output_of("cuobjdump", "-res-usage", file.name)
         listing = output_of("nvdisasm", "-c", file.name)
     registers, stack = (int(re.search(rf"{name}:(\d+)", usage)[1]) for name in ("REG", "STACK"))
-    warps, shared = launch.constants["num_warps"], compiled.metadata.shared
+    warps, shared = launch.constants.get("num_warps", DEFAULT_WARPS), compiled.metadata.shared
     allocated = -(-registers // 8) * 8 * 32 * warps
     blocks = min(REGISTERS // allocated, THREADS // (32 * warps), BLOCKS)
     rows = launch.constants.get("ROWS", 1)
@@ -143,16 +163,25 @@ def page(architectures: tuple[int, ...]) -> str:
                     found = assembly(launch(classes, dtype, smoothed, images), classes, architecture)
                     target = "smoothed" if smoothed else "hard"
                     name = "19, images" if images else f"{classes:,}"
-                    numbers = f"{found.instructions:.0f}", f"{found.occupancy:.0%}"
-                    cells = name, TYPES[dtype], target, *found[:4], *numbers
-                    lines.append(f"| {' | '.join(map(str, cells))} |")
+                    lines.append(line(name, dtype, target, found))
+        for target in FOCAL_TARGETS:
+            for dtype in DTYPES:
+                found = assembly(focal_launch(target, dtype), focal_triton.BLOCK, architecture)
+                lines.append(line("80, focal", dtype, target, found))
     return "\n".join(lines) + "\n"
+
+
+def line(name: str, dtype: torch.dtype, target: str, found: Assembly) -> str:
+    """A row of the table."""
+    cells = name, TYPES[dtype], target, *found[:4], f"{found.instructions:.0f}", f"{found.occupancy:.0%}"
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 HEAD = """# Assembly
 
-What the kernels of rows take of a GPU's multiprocessor, from the code that Triton {version} makes of them for
-the log bonus. Nothing here is measured, and no GPU is needed: `python -m benchmarks.gpu_assembly` writes it.
+What the kernels take of a GPU's multiprocessor, from the code that Triton {version} makes of them for the log
+bonus, and for halted focal loss with gamma 1. Nothing here is measured, and no GPU is needed:
+`python -m benchmarks.gpu_assembly` writes it.
 
 - Spilled: bytes of a thread that did not fit into registers. Shared: bytes of a program.
 - Instructions: of a thread, for each logit of its rows. Both sides of a branch count, though the second pass

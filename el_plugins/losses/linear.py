@@ -47,7 +47,7 @@ def linear_encouraging_loss(
 
     The logits exist for a chunk of rows at a time:
 
-    - CPU: those of about 4 million logits (16 MiB in fp32), but at least 128 rows or a sixteenth of all,
+    - CPU: those of about 4 million logits (16 MiB in fp32), but at least 128 rows or a quarter of all,
       whichever is less.
     - GPU: 1,024 rows, or a sixteenth of all or 32 million logits where that is more, in multiples of 256, as
       long as their logits take no more than an eighth of the free memory. The gradient of a narrow matrix is

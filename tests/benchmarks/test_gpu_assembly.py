@@ -7,9 +7,9 @@ pytest.importorskip("triton", minversion="3.6", reason="older ones compile diffe
 import torch
 
 from benchmarks import gpu_assembly
-from benchmarks.gpu_assembly import assembly, compile_for, executed, launch
+from benchmarks.gpu_assembly import assembly, compile_for, executed, focal_launch, launch
 from el_plugins.losses.bonuses import Bonus
-from el_plugins.losses.kernels import soft_target_triton, softmax_launch_triton
+from el_plugins.losses.kernels import focal_triton, soft_target_triton, softmax_launch_triton
 from el_plugins.losses.kernels.soft_target_function import SoftOptions
 
 if not hasattr(softmax_launch_triton.short_rows, "params"):
@@ -36,14 +36,22 @@ def test_no_spills_and_few_instructions(classes, dtype, smoothed, most):
 @pytest.mark.long
 @pytest.mark.parametrize("architecture", gpu_assembly.ARCHITECTURES)
 def test_no_spills_anywhere(architecture):
-    most = (
-        32 if architecture == 100 else 0
-    )  # bytes: on newer ones of the smoothed form with 64 logits a thread
+    # Bytes, on newer ones: of the smoothed form with 64 logits a thread.
+    most = 32 if architecture == 100 else 0
     for classes in gpu_assembly.CLASSES:
         for smoothed in (False, True):
             for dtype in gpu_assembly.DTYPES:
                 found = assembly(launch(classes, dtype, smoothed, classes < 100), classes, architecture)
                 assert found.spilled <= most, (classes, smoothed, dtype, found)
+
+
+@pytest.mark.parametrize("target", gpu_assembly.FOCAL_TARGETS)
+def test_focal_loss_does_not_spill(target):
+    for dtype in gpu_assembly.DTYPES:
+        found = assembly(focal_launch(target, dtype), focal_triton.BLOCK, 90)
+        assert found.spilled == 0
+        assert 10 < found.instructions < 90
+        assert found.occupancy >= 0.5
 
 
 # In the interpreter types may change, and anything goes that a compiler refuses.

@@ -44,7 +44,8 @@ def test_rows_at_a_time_is_as_documented(monkeypatch):
 
     assert rows(100_000, 32_000) == 2**22 // 32_000
     assert rows(4096, 256_000) == 128
-    assert rows(512, 256_000) == 32
+    assert rows(512, 256_000) == 128
+    assert rows(64, 256_000) == 16
     assert rows(0, 0) > 0
 
 

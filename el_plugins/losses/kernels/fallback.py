@@ -32,7 +32,9 @@ def with_fallback(fast: Callable[..., Any], function: Callable[..., Any]) -> Cal
             result = function(*arguments)  # an error here too is the caller's
             if is_compile_error(error):
                 uncompilable.add(kinds(arguments))
-            reason = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            # torch's compiler names itself in the first line and the reason in the second.
+            lines = str(error).strip().replace("raised:\n", "raised: ").splitlines() or [""]
+            reason = f"{type(error).__name__}: {lines[0]}"
             if reason not in reasons:
                 reasons.add(reason)
                 name = f"{function.__module__}.{function.__name__}"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from el_plugins.losses.kernels.device import on_its_device
 from el_plugins.losses.kernels.focal import FocalSettings, boundary_logit, halting_shift
+from el_plugins.losses.kernels.launch_triton import Launch
 
 BLOCK = 1024
 GROUP = 16  # elements of a row that share the reading of a label and the division by K, if 16 divides K
@@ -120,7 +121,7 @@ def traffic(x: Tensor, target: Tensor, losses: str = "", gradient: bool = False,
 def losses(x: Tensor, target: Tensor, settings: FocalSettings, summed: bool) -> Tensor:
     """:func:`focal_function.compute_losses` of logits in float32 or narrower."""
     output = x.new_empty(triton.cdiv(x.numel(), BLOCK) if summed else x.shape, dtype=torch.float32)
-    launch(x, target, settings, losses=output)
+    launch_of(x, target, settings, losses=output).run()
     return output.sum() if summed else output
 
 
@@ -130,7 +131,8 @@ def gradient(x: Tensor, grad_output: Tensor, target: Tensor, settings: FocalSett
     output = torch.empty_like(x, memory_format=torch.contiguous_format)
     is_scalar = not any(grad_output.stride())  # also after expand
     kind = "factor" if is_scalar else "factors"
-    launch(x, target, settings, kind, grad_output if is_scalar else grad_output.contiguous(), gradient=output)
+    scales = grad_output if is_scalar else grad_output.contiguous()
+    launch_of(x, target, settings, kind, scales, gradient=output).run()
     return output
 
 
@@ -142,13 +144,13 @@ def loss_and_gradient(
     sums = x.new_empty(triton.cdiv(x.numel(), BLOCK), dtype=torch.float32)
     output = torch.empty_like(x, memory_format=torch.contiguous_format)
     if isinstance(divisor, Tensor):
-        launch(x, target, settings, "divisor", divisor, losses=sums, gradient=output)
+        launch_of(x, target, settings, "divisor", divisor, losses=sums, gradient=output).run()
     else:
-        launch(x, target, settings, losses=sums, gradient=output, weight=1 / divisor)
+        launch_of(x, target, settings, losses=sums, gradient=output, weight=1 / divisor).run()
     return sums.sum(), output
 
 
-def launch(
+def launch_of(
     x: Tensor,
     target: Tensor,
     settings: FocalSettings,
@@ -158,8 +160,8 @@ def launch(
     losses: Tensor | None = None,
     gradient: Tensor | None = None,
     weight: float = 1.0,
-) -> None:
-    """Run the kernel over all elements, for what is to be written: the losses, or a sum of each block."""
+) -> Launch:
+    """The launch over all elements, for what is to be written: the losses, or a sum of each block."""
     alpha, gamma, halt, phi = settings
     factors = (1.0, 1.0) if alpha < 0 else (float(alpha), float(1 - alpha))
     boundary, shift, shift_elsewhere = math.inf, 0.0, 0.0  # nothing is halted
@@ -173,13 +175,19 @@ def launch(
         kind = "soft" if target.is_floating_point() else "labels"
         target = target.view(torch.uint8) if target.dtype == torch.bool else target
     classes = x.size(1)
-    programs = triton.cdiv(x.numel(), BLOCK)
-    if programs:
-        _focal[(programs,)](
-            x.contiguous(), target.contiguous(), scales, losses, gradient, x.numel(),
-            *(weight * factor for factor in factors), float(gamma), boundary, shift, shift_elsewhere,
-            TARGET=kind, LOSSES="" if losses is None else "each" if losses.shape == x.shape else "sum",
-            GRADIENT=gradient is not None, SCALE=scale, HALT=halt,
-            POWER=int(gamma) if gamma in (0, 1, 2) else -1, CLASSES=classes,
-            GROUP=math.gcd(classes, GROUP), BLOCK=BLOCK,
-        )  # fmt: skip
+    arguments = (
+        x.contiguous(), target.contiguous(), scales, losses, gradient, x.numel(),
+        *(weight * factor for factor in factors), float(gamma), boundary, shift, shift_elsewhere,
+    )  # fmt: skip
+    constants = {
+        "TARGET": kind,
+        "LOSSES": "" if losses is None else "each" if losses.shape == x.shape else "sum",
+        "GRADIENT": gradient is not None,
+        "SCALE": scale,
+        "HALT": halt,
+        "POWER": int(gamma) if gamma in (0, 1, 2) else -1,
+        "CLASSES": classes,
+        "GROUP": math.gcd(classes, GROUP),
+        "BLOCK": BLOCK,
+    }
+    return Launch(_focal, triton.cdiv(x.numel(), BLOCK), arguments, constants)

@@ -20,12 +20,12 @@ def rows_at_a_time(input: Tensor, classes: int) -> int:
 
     Every chunk adds to the whole gradient of the matrix, which is too expensive for a few rows.
 
-    - CPU: those of 4 million logits, but at least 128 rows, or a sixteenth of all if that is less.
+    - CPU: those of 4 million logits, but at least 128 rows, or a quarter of all if that is less.
     - GPU: 1,024 rows, or more for a sixteenth of all rows or 32 million logits, in multiples of 256; fewer
       only where their logits would take more than an eighth of the free memory, then at least 256.
     """
     if not input.is_cuda:
-        return max(ELEMENTS // max(classes, 1), min(128, len(input) // 16), 1)
+        return max(ELEMENTS // max(classes, 1), min(128, len(input) // 4), 1)
     rows = max(GPU_ROWS, GPU_ELEMENTS // max(classes, 1), len(input) // 16)
     free = free_memory(input)
     if free is not None:

@@ -21,7 +21,7 @@ from el_plugins.losses.kernels.bonus_triton import (
     neg_slope,
 )
 from el_plugins.losses.kernels.device import on_its_device
-from el_plugins.losses.kernels.softmax_launch_triton import Launch
+from el_plugins.losses.kernels.launch_triton import Launch
 from el_plugins.losses.kernels.softmax_long_triton import extremes_of_row
 from el_plugins.losses.kernels.softmax_row_triton import scale_of, top_class_of
 
@@ -132,8 +132,7 @@ def losses_and_gradients(
     losses = z.new_empty(len(z), dtype=torch.float32)
     written = [x if x is None or x.stride(1) == 1 else torch.empty_like(z, dtype=x.dtype) for x in outputs]
     if len(z):
-        launch = launch_of(z, q, options, upstream, tuple(written), losses)
-        launch.kernel[(launch.programs,)](*launch.arguments, **launch.constants)
+        launch_of(z, q, options, upstream, tuple(written), losses).run()
     for output, copy in zip(outputs, written):
         if output is not None and copy is not None and copy is not output:
             output.copy_(copy)

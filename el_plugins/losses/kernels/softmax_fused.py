@@ -26,6 +26,8 @@ def losses_and_gradient(
 ) -> tuple[Tensor, Tensor]:
     """:func:`softmax_rows.plain_losses_and_gradient` of logits in float32 or narrower, on a CPU."""
     z, output = logits.detach().flatten(0, 1), gradient.flatten(0, 1)
+    if output.data_ptr() == z.data_ptr():
+        output = z  # a compiler refuses views of one storage with different bases
     indices, valid = (x.unsqueeze(1) for x in indices_and_mask(target, ignore_index))
     factor = divided(torch.ones(len(z), 1), parts)
     grad_output = factor if upstream is None else factor * upstream.reshape(-1, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import triton
@@ -13,6 +13,7 @@ from el_plugins.losses.kernels import softmax
 from el_plugins.losses.kernels.bonus_triton import bonus_constants, bonus_numbers
 from el_plugins.losses.kernels.count_triton import partial_counts
 from el_plugins.losses.kernels.device import on_its_device
+from el_plugins.losses.kernels.launch_triton import Launch
 from el_plugins.losses.kernels.softmax_long_triton import long_rows
 from el_plugins.losses.kernels.softmax_triton import short_rows
 
@@ -96,20 +97,10 @@ def losses_and_gradient(
     losses, log_p = (z.new_empty(z.size(0) * z.size(1), dtype=torch.float32) for _ in range(2))
     if losses.numel():
         target = target.contiguous()
-        launch = launch_of(z, target, ignore_index, options, parts, upstream, written, losses, log_p)
-        launch.kernel[(launch.programs,)](*launch.arguments, **launch.constants)
+        launch_of(z, target, ignore_index, options, parts, upstream, written, losses, log_p).run()
     if written is not gradient and gradient is not None and written is not None:
         gradient.copy_(written)
     return losses, log_p
-
-
-class Launch(NamedTuple):
-    """A kernel and what it is called with."""
-
-    kernel: Any
-    programs: int
-    arguments: tuple[Any, ...]
-    constants: dict[str, Any]  # of its code, and the number of warps
 
 
 def launch_of(

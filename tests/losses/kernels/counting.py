@@ -19,7 +19,7 @@ class Step(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.operations, self.launches, self.bytes = [], 0, 0
+        self.operations, self.launches, self.bytes = [], [], 0
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if not function.is_view and function._overloadpacket.__name__ not in FREE:
@@ -29,7 +29,7 @@ class Step(TorchDispatchMode):
     @property
     def count(self):
         """How much is started on a GPU."""
-        return len(self.operations) + self.launches
+        return len(self.operations) + len(self.launches)
 
 
 @contextlib.contextmanager
@@ -37,11 +37,11 @@ def counted(monkeypatch):
     """A :class:`Step` that counts what runs inside; values are not checked, as on a GPU."""
     step, builder = Step(), interpreter.InterpreterBuilder
     run, load, store = (
-        interpreter.GridExecutor.__call__, builder.create_masked_load, builder.create_masked_store,
+        interpreter.InterpretedFunction.run, builder.create_masked_load, builder.create_masked_store,
     )  # fmt: skip
 
     def launch(self, *arguments, **options):
-        step.launches += 1
+        step.launches.append(self.__name__)
         with _disable_current_modes():
             return run(self, *arguments, **options)
 
@@ -58,7 +58,7 @@ def counted(monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("el_plugins.losses.validation.is_compiling", lambda: True)
-        patch.setattr(interpreter.GridExecutor, "__call__", launch)
+        patch.setattr(interpreter.InterpretedFunction, "run", launch)
         patch.setattr(builder, "create_masked_load", counting(load))
         patch.setattr(builder, "create_masked_store", counting(store))
         with step:

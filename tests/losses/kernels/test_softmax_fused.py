@@ -5,6 +5,7 @@ import torch
 
 from el_plugins.losses import encouraging_loss
 from el_plugins.losses.kernels import softmax_fused, use
+from el_plugins.losses.kernels.chunks import CHUNK_ELEMENTS
 from tests.losses.kernels.comparisons import SETTINGS
 
 WEIGHTED = {"label_smoothing": 0.1, "weight": torch.linspace(0.5, 1.5, 37)}
@@ -54,6 +55,15 @@ def test_equals_the_formula(options, no_fallback, calls):
             actual = results(z, target, "compiled", inplace, reduction=reduction, **options)
             torch.testing.assert_close(actual, exact, rtol=2e-6, atol=1e-6)
     assert calls == [(1, 40, 37)] * 4
+
+
+def test_a_last_chunk_of_one_row_in_place(monkeypatch, recwarn):
+    monkeypatch.setitem(CHUNK_ELEMENTS, "compiled", 3 * 50)
+    leaf, target = torch.randn(40, 50, requires_grad=True), torch.randint(50, (40,))
+    with use("compiled"):
+        loss = encouraging_loss(leaf * 1, target, inplace=True)
+    torch.autograd.grad(loss, leaf)
+    assert "computed by plain torch operations" not in "".join(str(one.message) for one in recwarn)
 
 
 def test_layouts_dtypes_and_nothing(no_fallback, calls):

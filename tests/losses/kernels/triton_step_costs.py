@@ -6,11 +6,10 @@ Run by test_triton.py. A launch or a small operation costs some microseconds, as
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from triton.runtime import interpreter
 
 from el_plugins.losses import encouraging_loss
 from el_plugins.losses.kernels import soft_target_function, softmax_launch_triton, softmax_rows, use
+from tests.losses.kernels.counting import counted
 
 MOST = 16  # operations and launches of a step
 STEPS = [
@@ -22,68 +21,24 @@ STEPS = [
 ]
 
 
-class Operations(TorchDispatchMode):
-    """Counts the operations inside the block, without views and allocations."""
-
-    def __init__(self):
-        super().__init__()
-        self.names = []
-
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        is_view = any(
-            x.alias_info is not None and not x.alias_info.is_write for x in function._schema.returns
-        )
-        if not is_view and "empty" not in function.__name__:
-            self.names.append(function.__name__)
-        return function(*arguments, **(keywords or {}))
-
-
 @pytest.fixture(autouse=True)
-def counted(monkeypatch):
-    """The kernels launched, and the bytes that they read and write of each element size."""
-    launches, moved = [], {}
-    run, load, store = (
-        interpreter.InterpretedFunction.run,
-        interpreter.InterpreterBuilder.create_masked_load,
-        interpreter.InterpreterBuilder.create_masked_store,
-    )
-
-    def counting_run(self, *arguments, **keywords):
-        launches.append(self.__name__)
-        with _disable_current_modes():
-            return run(self, *arguments, **keywords)
-
-    def count(pointers, mask):
-        size = pointers.get_element_ty().primitive_bitwidth // 8
-        moved[size] = moved.get(size, 0) + size * int(mask.data.sum())
-
-    def counting_load(self, pointers, mask, *others):
-        count(pointers, mask)
-        return load(self, pointers, mask, *others)
-
-    def counting_store(self, pointers, value, mask, *others):
-        count(pointers, mask)
-        return store(self, pointers, value, mask, *others)
-
-    monkeypatch.setattr(interpreter.InterpretedFunction, "run", counting_run)
-    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_masked_load", counting_load)
-    monkeypatch.setattr(interpreter.InterpreterBuilder, "create_masked_store", counting_store)
+def no_fallback(monkeypatch):
+    """What a kernel cannot do is an error, not another path."""
     for module in (softmax_rows, soft_target_function):
         monkeypatch.setattr(module, "with_fallback", lambda fast, slow: fast)
-    return launches, moved
 
 
-def step(z, target, **options):
-    """Forward and backward; the operations outside are not the loss'."""
+def step(monkeypatch, z, target, **options):
+    """What forward and backward cost; the operations outside are not the loss'."""
     leaf = z.requires_grad_()
     logits = leaf * 1 if options.get("inplace") else leaf
     ones = torch.ones(target.shape if options.get("reduction") == "none" else ())
     if target.is_floating_point():
         ones = torch.ones(len(z)) if options.get("reduction") == "none" else ones
-    with use("triton"), Operations() as operations:
+    with counted(monkeypatch) as counts, use("triton"):
         loss = encouraging_loss(logits, target, **options)
         torch.autograd.grad(loss[0] if options.get("return_log_prob") else loss, leaf, ones)
-    return operations.names
+    return counts
 
 
 def weights(classes, weighted):
@@ -91,29 +46,23 @@ def weights(classes, weighted):
 
 
 @pytest.mark.parametrize("options", STEPS, ids=str)
-def test_operations_of_a_step(options, counted, monkeypatch):
-    launches, _ = counted
-    # On a GPU targets are not checked, for that would read them.
-    monkeypatch.setattr("el_plugins.losses.encouraging.check_class_indices", lambda *_: None)
+def test_operations_of_a_step(options, monkeypatch):
     options = dict(options)
     options["weight"] = weights(5, options.pop("weighted"))
     for shape in ((4, 5), (2, 5, 3, 2)):
         target = torch.randint(5, shape[:1] + shape[2:])
         for dtype in (torch.float32, torch.float16):
             for more in ({}, {"inplace": True}, {"return_log_prob": True}):
-                launches.clear()
-                names = step(torch.randn(shape, dtype=dtype), target, **options, **more)
-                assert len(names) + len(launches) <= MOST, (names, launches)
-    launches.clear()
-    names = step(torch.randn(4, 5), torch.rand(4, 5), **options)
-    assert len(names) + len(launches) <= MOST, (names, launches)
+                counts = step(monkeypatch, torch.randn(shape, dtype=dtype), target, **options, **more)
+                assert counts.count <= MOST, (counts.operations, counts.launches)
+    counts = step(monkeypatch, torch.randn(4, 5), torch.rand(4, 5), **options)
+    assert counts.count <= MOST, (counts.operations, counts.launches)
 
 
-def test_a_usual_step(counted, monkeypatch):
-    launches, _ = counted
-    monkeypatch.setattr("el_plugins.losses.encouraging.check_class_indices", lambda *_: None)
-    names = step(torch.randn(4, 5), torch.randint(5, (4,)), label_smoothing=0.1)
-    assert (names, launches) == (["sum.default"], ["partial_counts", "short_rows", "_scale"])
+def test_a_usual_step(monkeypatch):
+    counts = step(monkeypatch, torch.randn(4, 5), torch.randint(5, (4,)), label_smoothing=0.1)
+    assert counts.operations == ["aten.sum.default"]
+    assert counts.launches == ["partial_counts", "short_rows", "_scale"]
 
 
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
@@ -122,11 +71,11 @@ def test_a_usual_step(counted, monkeypatch):
     ("dtype", "reduction", "passes"),
     [("bfloat16", "mean", 2), ("float32", "sum", 2), ("float16", "mean", 3), ("float32", "none", 3)],
 )
-def test_every_byte_once(dtype, reduction, passes, classes, label_smoothing, counted):
-    _, moved = counted
+def test_every_byte_once(dtype, reduction, passes, classes, label_smoothing, monkeypatch):
     z, target = torch.randn(6, classes, dtype=getattr(torch, dtype)), torch.randint(classes, (6,))
-    step(z, target, label_smoothing=label_smoothing, reduction=reduction, inplace=True)
+    options = {"label_smoothing": label_smoothing, "reduction": reduction, "inplace": True}
+    counts = step(monkeypatch, z, target, **options)
     logits = 6 * classes * z.element_size()
-    assert sum(moved.values()) <= passes * logits + 150 * 6  # and a few numbers of each row
+    assert counts.bytes <= passes * logits + 150 * 6  # and a few numbers of each row
     early = reduction != "none" and dtype != "float16"
     assert softmax_launch_triton.traffic(6, classes, z.element_size(), early=early) == passes * logits
