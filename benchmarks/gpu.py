@@ -56,8 +56,8 @@ def cases(
         dtype, epsilon = torch.bfloat16, 0.1
         name = f"{count}x{classes} D {width} {short(dtype)} smoothing {epsilon}"
         losses = gpu_peers.linear(peers.PAD)
-        arguments = (count, classes, width, epsilon, dtype, device)
-        yield Case("linear", name, count * classes * dtype.itemsize, bound(peers.linear, losses, *arguments))
+        compared = bound(peers.linear, losses, count, classes, width, epsilon, dtype, device)
+        yield Case("linear", name, count * classes * dtype.itemsize, compared)
 
 
 def short(dtype: torch.dtype) -> str:

@@ -117,7 +117,7 @@ def assembly(launch: Launch, classes: int, architecture: int) -> Assembly:
         file.flush()
         usage = output_of("cuobjdump", "-res-usage", file.name)
         listing = output_of("nvdisasm", "-c", file.name)
-    registers, stack = (int(re.search(rf"{name}:(\d+)", usage)[1]) for name in ("REG", "STACK"))
+    registers, stack = (int(re.findall(rf"{name}:(\d+)", usage)[0]) for name in ("REG", "STACK"))
     warps, shared = launch.constants.get("num_warps", DEFAULT_WARPS), compiled.metadata.shared
     allocated = -(-registers // 8) * 8 * 32 * warps
     blocks = min(REGISTERS // allocated, THREADS // (32 * warps), BLOCKS)
@@ -135,10 +135,12 @@ def output_of(program: str, *arguments: str) -> str:
 
 def executed(listing: str, turns: int) -> int:
     """Instructions of a thread, those in loops ``turns`` times; both sides of a branch are counted."""
-    places, labels, jumps = [], {}, []
+    places: list[bool] = []
+    labels: dict[str, int] = {}
+    jumps: list[tuple[str, int]] = []
     for line in listing.splitlines():
-        if label := re.match(r"(\.L_x_\d+):", line):
-            labels[label[1]] = len(places)
+        if name := re.match(r"(\.L_x_\d+):", line):
+            labels[name[1]] = len(places)
         elif re.match(r"\s+/\*[0-9a-f]{4,}\*/\s", line):
             if jump := re.search(r"BRA.*`\((\.L_x_\d+)\)", line):
                 jumps.append((jump[1], len(places)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import io
 import shlex
 from collections.abc import Callable
@@ -19,9 +20,9 @@ from fairseq import options as fairseq_options
 from fairseq import tasks
 
 from benchmarks.measure import RESULTS, compare
-from el_plugins.nmt.benchmark.__main__ import prepare
-from el_plugins.nmt.benchmark.runs import PLUGIN
+from el_plugins.nmt.benchmark.corpus import prepare
 from el_plugins.nmt.benchmark.settings import read_settings
+from el_plugins.nmt.benchmark.training import PLUGIN
 from el_plugins.utils.files import write_text
 
 CRITERIA = {"fairseq LS-CE": "label_smoothed_cross_entropy", "EL": "encouraging_ls"}
@@ -74,12 +75,12 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     demo = read_settings(DEMO)
-    prepare(demo, DEMO.parent)
+    prepare(demo.data, DEMO.parent)
     peers: dict[str, Callable[[], Callable[[], Any]]] = {}
     for name, criterion in CRITERIA.items():
         parts = load(criterion, demo.data.folder)
-        peers[f"{name}, step"] = lambda parts=parts: step(*parts)
-        peers[f"{name}, loss alone"] = lambda parts=parts: loss_alone(*parts)
+        peers[f"{name}, step"] = functools.partial(step, *parts)
+        peers[f"{name}, loss alone"] = functools.partial(loss_alone, *parts)
     measured = compare(peers, options.repeats)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -22,9 +22,9 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmarks.measure import RESULTS
-from el_plugins.nmt.benchmark.__main__ import prepare
-from el_plugins.nmt.benchmark.runs import PLUGIN
+from el_plugins.nmt.benchmark.corpus import prepare
 from el_plugins.nmt.benchmark.settings import read_settings
+from el_plugins.nmt.benchmark.training import PLUGIN
 from el_plugins.nmt.training_log import training_line
 from el_plugins.utils.commands import find_command
 from el_plugins.utils.files import write_text
@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--cpu", action="store_true", help="even where there is a GPU")
     options = parser.parse_args()
     demo = read_settings(DEMO)
-    prepare(demo, DEMO.parent)
+    prepare(demo.data, DEMO.parent)
     data = Path(demo.data.folder)
     options.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
