@@ -10,7 +10,6 @@ import argparse
 import csv
 import functools
 import io
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from fairseq import options as fairseq_options
 from fairseq import tasks
 
 from benchmarks.measure import RESULTS, compare
+from benchmarks.training import demo_arguments
 from el_plugins.nmt.benchmark.corpus import prepare
 from el_plugins.nmt.benchmark.settings import read_settings
 from el_plugins.nmt.benchmark.training import PLUGIN
@@ -32,7 +32,7 @@ DEMO = Path(__file__).parents[1] / "examples" / "demo.yaml"
 def load(criterion: str, data: str) -> tuple[Any, Any, list[Any]]:
     """The demo's model, ``criterion``, and ten batches of the training set."""
     words = [data, "--user-dir", str(PLUGIN), "--criterion", criterion, "--cpu"]
-    words += shlex.split(read_settings(DEMO).train)
+    words += demo_arguments()
     parser = fairseq_options.get_training_parser()
     settings = fairseq_options.parse_args_and_arch(parser, input_args=words)
     task = tasks.setup_task(settings)

@@ -50,6 +50,13 @@ def enlarge(data: Path, folder: Path) -> Path:
     return folder
 
 
+def demo_arguments() -> list[str]:
+    """The demo's arguments of fairseq-train, but for the one that fairseq's own criterion lacks."""
+    words = shlex.split(read_settings(DEMO).train)
+    place = words.index("--smoothing")
+    return words[:place] + words[place + 2 :]
+
+
 def train(system: str, data: Path, updates: int, cpu: bool) -> dict[str, float]:
     """Words a second after warming up, and peak resident bytes, of one training."""
     command = [
@@ -58,7 +65,7 @@ def train(system: str, data: Path, updates: int, cpu: bool) -> dict[str, float]:
         "--user-dir",
         PLUGIN,
         *SYSTEMS[system],
-        *shlex.split(read_settings(DEMO).train),
+        *demo_arguments(),
     ]
     command += [
         "--max-update",
