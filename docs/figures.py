@@ -94,7 +94,9 @@ def draw_schedules(axes: Any) -> None:
 def draw_costs(axes: Any) -> None:
     """Time and memory beside the peers, measured by ``make bench``."""
     with COSTS.open(encoding="utf-8") as file:
-        rows = {row["peer"]: row for row in csv.DictReader(file) if (row["kind"], row["case"]) == ("rows", CASE)}
+        rows = {
+            row["peer"]: row for row in csv.DictReader(file) if (row["kind"], row["case"]) == ("rows", CASE)
+        }
     for axis, column, title in zip(
         axes, ("time ratio", "memory / logits"), ("time, to fairseq's", "memory, in logits")
     ):

@@ -134,8 +134,9 @@ def run_benchmark(options: argparse.Namespace) -> None:
                     leader,
                 )
                 failed = schedule.execute(runs)
-        write_results(benchmark, runs, failed, output)
-        print_short_trainings(runs)
+        if len(failed) < len(runs):
+            write_results(benchmark, runs, failed, output)
+            print_short_trainings(runs)
         if failed:
             raise RuntimeError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
 

@@ -81,6 +81,9 @@ def test_a_failing_system_stops_no_other(benchmark):
     assert "log_end" in (output / "runs" / "broken" / "seed1" / "failed.txt").read_text()
     assert "broken/seed1" in (output / "report.md").read_text()
     assert "| system |" in printed.replace("  ", "")
+    # Where all failed there is no table, and they are still named.
+    printed = run("el-nmt-benchmark", more, "--output", output / "all", "--systems", "broken", check=False)
+    assert "el-nmt-benchmark: 1 of 1 runs failed: broken/seed1" in printed
 
 
 def test_a_diverging_system_has_no_score(benchmark):
