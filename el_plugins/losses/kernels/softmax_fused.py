@@ -26,8 +26,6 @@ def losses_and_gradient(
 ) -> tuple[Tensor, Tensor]:
     """:func:`softmax_rows.plain_losses_and_gradient` of logits in float32 or narrower, on a CPU."""
     z, output = logits.detach().flatten(0, 1), gradient.flatten(0, 1)
-    if output.data_ptr() == z.data_ptr():
-        output = z  # a compiler refuses views of one storage with different bases
     indices, valid = (x.unsqueeze(1) for x in indices_and_mask(target, ignore_index))
     factor = divided(torch.ones(len(z), 1), parts)
     grad_output = factor if upstream is None else factor * upstream.reshape(-1, 1)
@@ -36,8 +34,8 @@ def losses_and_gradient(
     losses, log_p = torch.empty_like(factor), torch.empty_like(factor)
     left = torch.empty_like(valid)
     for rows in chunk_rows(z, "compiled"):
-        arguments = output[rows], z[rows], indices[rows], valid[rows], grad_output[rows], general, columns
-        losses[rows], log_p[rows], left[rows] = compiled(fill)(*arguments)
+        arguments = z[rows], indices[rows], valid[rows], grad_output[rows], general, columns
+        losses[rows], log_p[rows], left[rows], output[rows] = compiled(losses_and_gradient_of)(*arguments)
     if left.any():
         most = max(CHUNK_ELEMENTS["chunks"] // z.size(1), 1)
         for rows in left.squeeze(1).nonzero().squeeze(1).split(most):
@@ -58,20 +56,19 @@ def vocab_independent(options: softmax.KernelOptions, like: Tensor) -> softmax.K
     return options._replace(bonus=with_dynamic_weight(options.bonus, "compiled", like))
 
 
-def fill(
-    output: Tensor,
+def losses_and_gradient_of(
     logits: Tensor,
     target: Tensor,
     valid: Tensor,
     grad_output: Tensor,
     options: softmax.KernelOptions,
     columns: Tensor,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Write the gradient of rows into ``output``, (n, V), maybe ``logits``.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of some rows; nothing is written to, for compiled code confuses views of one storage (torch 2.14).
 
     Returns:
         (n, 1) losses, log p of the targets, and which rows are left: where the exponentials beside the top
-        class vanish. Of those ``output`` gets the logits, and the losses mean nothing.
+        class vanish; the gradient, (n, V). Of rows left that is the logits, and the losses mean nothing.
     """
     z = single_precision(logits)
     parts = exponentials(z, columns)
@@ -86,5 +83,4 @@ def fill(
     top = torch.where(left, stats.top, state.grad_top * grad_output)
     gradient = torch.where(columns == stats.top_class, top, gradient)
     of_target = torch.where(left, z_target, state.grad_target * grad_output)
-    output.copy_(torch.where(columns == target, of_target, gradient))
-    return losses, log_p, left
+    return losses, log_p, left, torch.where(columns == target, of_target, gradient)
