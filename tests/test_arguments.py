@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 
 import pytest
 
@@ -102,6 +103,7 @@ def folder(tmp_path, monkeypatch):
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_arguments(module, folder, data, capsys):
+    sys.stderr.reconfigure(errors="backslashreplace")  # as Python's own, not pytest's
     words = st.one_of(st.sampled_from(COMMANDS[module]), st.sampled_from(VALUES))
     arguments = data.draw(st.lists(words, max_size=9))
     assert_refused_or_done(importlib.import_module(module).main, arguments, capsys)
