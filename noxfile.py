@@ -20,7 +20,7 @@ PACKAGES = ("el_plugins", "fairseq_criterions", "detectron2_heads")
 # These read the sources, which the wheel has elsewhere.
 NOT_OUTSIDE = ("tests/test_architecture.py", "tests/docs", "tests/examples/test_runs.py")
 CORE = ("tests/losses", "tests/checkpoints", "tests/utils", "tests/test_metrics.py")
-EVERYTHING = "fairseq,nmt,detectron2,examples,studies,test"
+EVERYTHING = "fairseq,nmt,detectron2,examples,integrations,studies,test"
 
 nox.options.sessions = ["newest", "current", "classic", "classic_detectron2", "core"]
 nox.options.reuse_existing_virtualenvs = False
