@@ -37,7 +37,6 @@ TYPES = {
 BINARIES = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 # Of a multiprocessor, the same in all three architectures: 32-bit registers, threads, and blocks of them.
 REGISTERS, THREADS, BLOCKS = 65536, 2048, 32
-DEFAULT_WARPS = 4  # Triton's
 FOCAL_TARGETS = ("class indices", "0 and 1", "soft")
 
 
@@ -105,8 +104,7 @@ def compile_for(launch: Launch, architecture: int) -> Any:
             attributes[(place,)] = [["tt.divisibility", 16]]
     source = ASTSource(launch.kernel, signature, constants, attributes)
     target = GPUTarget("cuda", architecture, 32)
-    warps = launch.constants.get("num_warps", DEFAULT_WARPS)
-    return triton.compile(source, target=target, options={"num_warps": warps})
+    return triton.compile(source, target=target, options={"num_warps": launch.constants["num_warps"]})
 
 
 def assembly(launch: Launch, classes: int, architecture: int) -> Assembly:
@@ -118,7 +116,7 @@ def assembly(launch: Launch, classes: int, architecture: int) -> Assembly:
         usage = output_of("cuobjdump", "-res-usage", file.name)
         listing = output_of("nvdisasm", "-c", file.name)
     registers, stack = (int(re.findall(rf"{name}:(\d+)", usage)[0]) for name in ("REG", "STACK"))
-    warps, shared = launch.constants.get("num_warps", DEFAULT_WARPS), compiled.metadata.shared
+    warps, shared = launch.constants["num_warps"], compiled.metadata.shared
     allocated = -(-registers // 8) * 8 * 32 * warps
     blocks = min(REGISTERS // allocated, THREADS // (32 * warps), BLOCKS)
     rows = launch.constants.get("ROWS", 1)

@@ -29,20 +29,17 @@ ANCHORS = (2, 182_403, 80)  # two images of 800 x 1216
 
 def cases() -> Iterator[tuple[str, str, int, int, dict[str, Any]]]:
     """(kind, case, bytes of the logits and of the gradients, peers) of all that is measured, in float32."""
+    if "MALLOC_TRIM_THRESHOLD_" in os.environ:
+        yield from row_cases(measure.REUSED)
+        return
+    yield from row_cases("rows")
     last = torch.float32, "cpu"
-    reused = "MALLOC_TRIM_THRESHOLD_" in os.environ
     for count, classes in SIZES:
         size = 4 * count * classes
-        for epsilon in SMOOTHING:
-            case = f"{count}x{classes} float32 smoothing {epsilon}"
-            compared = bound(peers.rows, peers.ROWS, count, classes, epsilon, *last)
-            yield "rows, memory reused" if reused else "rows", case, size, size, compared
-        for width in () if reused else WIDTHS:
+        for width in WIDTHS:
             case = f"{count}x{classes} D {width} float32 smoothing 0.1"
             compared = bound(peers.linear, peers.LINEAR, count, classes, width, 0.1, *last)
             yield "linear", case, size, 4 * (count + classes) * width, compared
-    if reused:
-        return
     images, anchors, classes = ANCHORS
     size = 4 * images * anchors * classes
     yield (
@@ -52,6 +49,16 @@ def cases() -> Iterator[tuple[str, str, int, int, dict[str, Any]]]:
         size,
         bound(peers.focal, peers.FOCAL, *ANCHORS, *last),
     )
+
+
+def row_cases(kind: str) -> Iterator[tuple[str, str, int, int, dict[str, Any]]]:
+    """:func:`cases` of the losses of logits."""
+    for count, classes in SIZES:
+        size = 4 * count * classes
+        for epsilon in SMOOTHING:
+            case = f"{count}x{classes} float32 smoothing {epsilon}"
+            compared = bound(peers.rows, peers.ROWS, count, classes, epsilon, torch.float32, "cpu")
+            yield kind, case, size, size, compared
 
 
 def bound(

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+REUSED = "rows, memory reused"  # the cases measured where glibc reuses its memory
 RESULTS = Path("outputs/benchmarks")  # default output of the programs
 
 

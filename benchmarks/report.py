@@ -11,12 +11,12 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from benchmarks.measure import RESULTS, read
+from benchmarks.measure import RESULTS, REUSED, read
 from el_plugins.utils.files import atomic_file, write_text
 
 TITLES = {
     "rows": "Encouraging loss beside cross-entropy",
-    "rows, memory reused": "The same, with glibc told to reuse its memory",
+    REUSED: "The same, with glibc told to reuse its memory",
     "linear": "From hidden states: with the output layer's matrix product and all gradients",
     "focal": "Halted focal loss at RetinaNet's size, two images of 800 x 1216",
 }
@@ -26,7 +26,7 @@ DRAWN = ("fairseq LS-CE", "torch cross_entropy", "authors' EL", "EL", "EL in pla
 def markdown(rows: Sequence[dict[str, str]]) -> str:
     """Rows of a CSV as a table."""
     names = [name for name in rows[0] if name not in ("kind", "machine")]
-    if rows[0].get("kind") == "rows, memory reused":  # the peak then tells nothing of a single call
+    if rows[0].get("kind") == REUSED:  # the peak then tells nothing of a single call
         names = [name for name in names if "MiB" not in name and "/" not in name]
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     return "\n".join(lines + ["| " + " | ".join(row[name] for name in names) + " |" for row in rows])

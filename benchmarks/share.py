@@ -19,14 +19,13 @@ from fairseq import options as fairseq_options
 from fairseq import tasks
 
 from benchmarks.measure import RESULTS, compare
-from benchmarks.training import demo_arguments
+from benchmarks.training import DEMO, demo_arguments
 from el_plugins.nmt.benchmark.corpus import prepare
 from el_plugins.nmt.benchmark.settings import read_settings
 from el_plugins.nmt.benchmark.training import PLUGIN
 from el_plugins.utils.files import write_text
 
 CRITERIA = {"fairseq LS-CE": "label_smoothed_cross_entropy", "EL": "encouraging_ls"}
-DEMO = Path(__file__).parents[1] / "examples" / "demo.yaml"
 
 
 def load(criterion: str, data: str) -> tuple[Any, Any, list[Any]]:

@@ -189,5 +189,6 @@ def launch_of(
         "CLASSES": classes,
         "GROUP": math.gcd(classes, GROUP),
         "BLOCK": BLOCK,
+        "num_warps": 4,  # Triton's default
     }
     return Launch(_focal, triton.cdiv(x.numel(), BLOCK), arguments, constants)
