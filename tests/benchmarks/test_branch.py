@@ -1,0 +1,76 @@
+"""Runs of a late bonus begun from the baseline's checkpoints, by real trainings."""
+
+import json
+
+import pytest
+import torch
+
+pytest.importorskip("fairseq")
+
+from benchmarks import branch
+from tests.commands import TINY_MODEL, run
+
+SETTINGS = """\
+data: {{folder: {data}, source: de, target: en, references: {{test: {text}/test.en}}, detokenizer: null}}
+train: >-
+  {model} --optimizer adam --lr 0.01 --smoothing uniform --label-smoothing 0.1 --num-workers 0
+  --max-tokens 300 --max-update 20 --keep-last-epochs 9
+systems:
+- {{name: ce, criterion: encouraging_ls, arguments: --bonus none}}
+- {{name: late, criterion: encouraging_ls, arguments: --log-end 0.5 --bonus-delay-updates 12}}
+- {{name: other, criterion: encouraging_ls, arguments: --lr 0.1 --bonus-delay-updates 12}}
+- {{name: early, criterion: encouraging_ls, arguments: --log-end 0.5}}
+- {{name: very_late, criterion: encouraging_ls, arguments: --bonus-delay-updates 1}}
+seeds: [1]
+average: 3
+generate: --beam 1 --max-len-b 10 --batch-size 1
+"""
+BRANCH = ("python", "-m", "benchmarks.branch")
+
+
+@pytest.fixture(scope="module")
+def trained(corpus, tmp_path_factory):
+    """The settings, and the folder with the run of the baseline."""
+    folder = tmp_path_factory.mktemp("branch")
+    settings = folder / "settings.yaml"
+    settings.write_text(SETTINGS.format(data=corpus[1], text=corpus[0], model=" ".join(TINY_MODEL)))
+    run("el-nmt-benchmark", settings, "--systems", "ce", "--output", folder / "output")
+    return settings, folder / "output"
+
+
+def test_a_branched_run_is_the_whole_one(trained, tmp_path):
+    """The same weights and log of validation as a late run that was trained from the start."""
+    settings, output = trained
+    assert "late/seed1 goes on from checkpoint" in run(*BRANCH, settings, "ce", "late", "--output", output)
+    results = []
+    for folder in (output, tmp_path / "whole"):
+        run("el-nmt-benchmark", settings, "--systems", "late", "--output", folder)
+        late = folder / "runs" / "late" / "seed1"
+        results.append((late, json.loads((late / "result.json").read_text())))
+    (branched, result), (whole, expected) = results
+    for name in ("averaged.pt", "checkpoints/checkpoint_last.pt", "checkpoints/checkpoint_best.pt"):
+        a, b = (torch.load(run / name, weights_only=False)["model"] for run in (branched, whole))
+        assert all(torch.equal(a[key], b[key]) for key in b), name
+    assert result["averaged"] == expected["averaged"]
+    assert list(result["curve"]) == list(expected["curve"])
+    for update, figures in expected["curve"].items():
+        assert result["curve"][update]["valid_nll_loss"] == figures["valid_nll_loss"]
+    assert "late/seed1 has begun already" in run(*BRANCH, settings, "ce", "late", "--output", output)
+
+
+@pytest.mark.parametrize(
+    ("base", "system", "message"),
+    [
+        ("ce", "other", "other must be ce, which has --bonus none, with a late bonus"),
+        ("early", "very_late", "very_late must be early, which has --bonus none, with a late bonus"),
+        ("ce", "early", "early must have --bonus-delay-updates"),
+        ("ce", "very_late", "has no epoch checkpoint before update 1: raise --keep-last-epochs"),
+        ("ce", "el", "systems are ce, late, other, early, very_late, got el"),
+    ],
+)
+def test_what_is_refused(trained, base, system, message):
+    settings, output = trained
+    with pytest.raises(SystemExit) as stop:
+        branch.main([str(settings), base, system, "--output", str(output)])
+    assert message in str(stop.value)
+    assert not (output / "runs" / system / "seed1").exists()
