@@ -136,8 +136,13 @@ def any_true(mask: Tensor) -> bool | None:
 
 def check_class_indices(target: Tensor, classes: int, ignore_index: int) -> None:
     """Raise ValueError for a target out of range, where :func:`check_values` reads it."""
+
+    def is_allowed(indices: Tensor) -> Tensor:
+        wide = indices.long()  # in a narrow dtype, classes and ignore_index would overflow
+        return ((wide >= 0) & (wide < classes)) | (wide == ignore_index)
+
     check_values(
-        lambda t: ((t >= 0) & (t < classes)) | (t == ignore_index),
+        is_allowed,
         target,
         f"target must be a class index from 0 to {classes - 1} or ignore_index={ignore_index}",
     )

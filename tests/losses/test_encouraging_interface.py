@@ -120,3 +120,16 @@ def test_module_is_the_function():
         EncouragingLoss(ignore_index=None)
     with pytest.raises(ValueError, match="log_end"):
         EncouragingLoss(log_end=2)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "classes"),
+    [(torch.uint8, 256), (torch.uint8, 300), (torch.int8, 128), (torch.int16, 40_000), (torch.uint16, 5)],
+)
+def test_targets_of_narrow_dtypes(dtype, classes):
+    """Comparing them with a number of classes that they cannot hold would overflow."""
+    logits, target = torch.randn(3, classes), torch.tensor([0, 1, min(classes, 101) - 1])
+    assert torch.equal(encouraging_loss(logits, target.to(dtype)), encouraging_loss(logits, target))
+    if dtype == torch.uint8 and classes == 256:  # 156 is -100 as uint8 has it
+        target[0] = 156
+        assert torch.equal(encouraging_loss(logits, target.to(dtype)), encouraging_loss(logits, target))

@@ -27,9 +27,9 @@ def losses_and_gradient(
     """:func:`softmax_rows.plain_losses_and_gradient` of logits in float32 or narrower, on a CPU."""
     z, output = logits.detach().flatten(0, 1), gradient.flatten(0, 1)
     indices, valid = (x.unsqueeze(1) for x in indices_and_mask(target, ignore_index))
-    factor = divided(torch.ones(len(z), 1), parts)
+    factor = divided(torch.ones(len(z), 1, dtype=torch.float32, device=z.device), parts)
     grad_output = factor if upstream is None else factor * upstream.reshape(-1, 1)
-    columns = torch.arange(z.size(1), dtype=torch.float32)
+    columns = torch.arange(z.size(1), dtype=torch.float32, device=z.device)
     general = vocab_independent(options, z)
     losses, log_p = torch.empty_like(factor), torch.empty_like(factor)
     left = torch.empty_like(valid)
@@ -51,7 +51,8 @@ def losses_and_gradient(
 def vocab_independent(options: softmax.KernelOptions, like: Tensor) -> softmax.KernelOptions:
     """``options`` without the numbers for each of which code would be compiled."""
     if options.is_smoothed:
-        on_target, elsewhere = torch.tensor([options.on_target, options.elsewhere])
+        shares = [options.on_target, options.elsewhere]
+        on_target, elsewhere = torch.tensor(shares, dtype=torch.float32, device=like.device)
         options = options._replace(on_target=on_target, elsewhere=elsewhere)
     return options._replace(bonus=with_dynamic_weight(options.bonus, "compiled", like))
 

@@ -106,3 +106,20 @@ def test_a_second_backward_and_an_upstream_gradient(no_fallback):
     torch.testing.assert_close(
         second.double(), results(z, target, "formula", log_end=0.5, reduction="sum")[1], rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("default", [torch.bfloat16, torch.float64, "meta"])
+def test_torch_defaults_do_not_matter(default, monkeypatch):
+    """Neither the dtype nor the device that torch gives to new tensors; plain operations tell as well."""
+    monkeypatch.setattr(softmax_fused, "compiled", lambda function: function)
+    z, target = case()
+    expected = results(z, target, "compiled", label_smoothing=0.1)
+    before = torch.get_default_dtype()
+    try:
+        if isinstance(default, torch.dtype):
+            torch.set_default_dtype(default)
+        with torch.device(default if default == "meta" else "cpu"):
+            actual = results(z, target, "compiled", label_smoothing=0.1)
+    finally:
+        torch.set_default_dtype(before)
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0)
