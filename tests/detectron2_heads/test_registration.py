@@ -1,6 +1,7 @@
 """How detectron2 finds the models: YAML and LazyConfig, with and without importing the package."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,10 +15,11 @@ from detectron2 import model_zoo
 from detectron2.config import LazyConfig, get_cfg, instantiate
 from detectron2.modeling import build_model
 
+import detectron2_heads
 from detectron2_heads import HaltedFocalRetinaNet, add_halted_focal_config
 from tests.detectron2_heads.detectors import STOCK_YAML, assert_same_step, sample, training_losses
 
-CONFIGS = sorted((REPOSITORY / "detectron2_heads" / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(detectron2_heads.__file__).parent / "configs").glob("*.yaml"))
 BUILD = (
     "from detectron2 import model_zoo; from detectron2.modeling import build_model; "
     f"cfg = model_zoo.get_config({STOCK_YAML!r}); cfg.MODEL.META_ARCHITECTURE = 'HaltedFocalRetinaNet'; "

@@ -7,7 +7,9 @@ import time
 from datetime import timedelta
 from typing import Any
 
-from torch.distributed import DistError, TCPStore
+from torch.distributed import DistError
+
+from el_plugins.utils.store import Store
 
 STOPPED = "stopped"
 POLL = 0.2  # seconds
@@ -33,7 +35,7 @@ class Machines:
             self.port = int(port)
             limit = timedelta(minutes=minutes)
             try:
-                self.store = TCPStore(self.host, self.port, None, rank == 0, limit, wait_for_workers=False)
+                self.store = Store(self.host, self.port, None, rank == 0, limit, wait_for_workers=False)
             except DistError as error:
                 raise RuntimeError(
                     f"machine {rank} did not reach machine 0 at {master} within {minutes:g} minutes"

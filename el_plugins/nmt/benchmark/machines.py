@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from torch.distributed import TCPStore
-
 from el_plugins.nmt.benchmark.launch import Machines
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.training import command
 from el_plugins.utils.commands import environment
+from el_plugins.utils.store import Store
 
 POLL = 0.5  # seconds
 LIMIT = 600.0  # seconds to wait for another machine
@@ -34,7 +33,7 @@ class Leader:
     def __init__(self, machines: Machines):
         self.machines = machines
         self.others = range(1, machines.number)
-        self.store = TCPStore(
+        self.store = Store(
             machines.address, machines.port + 1, is_master=True, wait_for_workers=False, timeout=_SHORT
         )
         self.number = 0
@@ -129,14 +128,14 @@ def fingerprint(run: Run) -> str:
     return hashlib.sha256(json.dumps(run.training_settings, sort_keys=True).encode()).hexdigest()
 
 
-def _connect(machines: Machines) -> TCPStore:
+def _connect(machines: Machines) -> Store:
     """The store, as soon as the first machine has it."""
     place = machines.address, machines.port + 1
     deadline = time.monotonic() + LIMIT
     while True:
         try:
             socket.create_connection(place, timeout=5).close()
-            return TCPStore(*place, is_master=False, wait_for_workers=False, timeout=_SHORT)
+            return Store(*place, is_master=False, wait_for_workers=False, timeout=_SHORT)
         except OSError as error:
             if time.monotonic() > deadline:
                 raise RuntimeError(
@@ -146,7 +145,7 @@ def _connect(machines: Machines) -> TCPStore:
             time.sleep(POLL)
 
 
-def _wait(store: TCPStore, key: str) -> None:
+def _wait(store: Store, key: str) -> None:
     """Until the first machine sets ``key``; an error if it has stopped."""
     while not store.check([key]):
         time.sleep(POLL)
