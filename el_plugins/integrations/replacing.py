@@ -66,8 +66,9 @@ def rebound(function: Any, **names: Any) -> Any:
         if name not in function.__code__.co_names:
             raise ValueError(f"{function.__module__}.{function.__qualname__} does not call {name}")
     values = {**function.__globals__, **names}
-    code, defaults, closure = function.__code__, function.__defaults__, function.__closure__
-    other = FunctionType(code, values, function.__name__, defaults, closure)
+    code = function.__code__.replace()  # a copy: torch.compile keeps what it compiled by the code object
+    other = FunctionType(code, values, function.__name__, function.__defaults__, function.__closure__)
+    other.__kwdefaults__ = function.__kwdefaults__
     return functools.update_wrapper(other, function)
 
 

@@ -46,6 +46,8 @@ def use_halted_focal_loss(
         assert reduction == "sum"
         return loss(inputs, targets)
 
+    if "compute_loss" in vars(head):
+        raise ValueError(f"{type(model).__name__} has another loss already: undo it by remove() first")
     replaced = Replaced()
     compute_loss = rebound(type(head).compute_loss, sigmoid_focal_loss=focal_loss)
     replaced.put(head, "compute_loss", MethodType(compute_loss, head))

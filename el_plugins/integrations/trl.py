@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from trl import SFTTrainer
 
-from el_plugins.integrations.transformers import use_encouraging_loss
+from el_plugins.integrations.transformers import AttachedLoss, use_encouraging_loss
 
 
 class EncouragingSFTTrainer(SFTTrainer):
@@ -41,6 +41,8 @@ class EncouragingSFTTrainer(SFTTrainer):
         assert self.model is not None
         self.attached = use_encouraging_loss(self.model, **(loss_options or {}))
         self.attached.log_in(self)
+        if self.aux_loss_enabled:
+            self._take_over_routers(self.attached)
 
     def compute_loss(
         self,
@@ -51,4 +53,20 @@ class EncouragingSFTTrainer(SFTTrainer):
     ) -> Tensor | tuple[Tensor, Any]:
         """The loss that the model returns, as in transformers' ``Trainer``."""
         inputs = {**inputs, "use_cache": False}
-        return super(SFTTrainer, self).compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        if self.aux_loss_enabled:
+            inputs["output_router_logits"] = True
+        loss, outputs = super(SFTTrainer, self).compute_loss(model, inputs, True, num_items_in_batch)
+        if self.aux_loss_enabled:  # as TRL weighs it
+            steps = 1 if num_items_in_batch is None else self.current_gradient_accumulation_steps
+            loss = loss + self.router_aux_loss_coef * outputs.aux_loss.to(loss.device) / steps
+        return (loss, outputs) if return_outputs else loss
+
+    @staticmethod
+    def _take_over_routers(attached: AttachedLoss) -> None:
+        """The model itself would add the loss of its routers by a coefficient that SFTConfig does not set."""
+        if not hasattr(attached.model, "router_aux_loss_coef"):
+            attached.remove()
+            raise ValueError(
+                f"router_aux_loss_coef must be 0.0 with encouraging loss in {type(attached.model).__name__}"
+            )
+        attached.put(attached.model, "router_aux_loss_coef", 0.0)

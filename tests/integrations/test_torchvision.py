@@ -117,3 +117,12 @@ def test_refusals(monkeypatch):
     monkeypatch.setattr("el_plugins.integrations.torchvision.sigmoid_focal_loss", lambda inputs, labels: None)
     with pytest.raises(ValueError, match=r"parameters inputs, .*, got inputs, labels: this version"):
         use_halted_focal_loss(detector(FCOS))
+
+
+@pytest.mark.parametrize("kind", [RetinaNet, FCOS])
+def test_twice_is_refused(kind):
+    model = detector(kind)
+    with use_halted_focal_loss(model), pytest.raises(ValueError, match="has another loss already: undo it"):
+        use_halted_focal_loss(model)
+    with use_halted_focal_loss(model):
+        pass

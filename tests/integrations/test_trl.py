@@ -91,3 +91,20 @@ def test_the_plain_trainer_is_refused(tmp_path, tokenizer):
         trainer = SFTTrainer(model, settings(tmp_path), train_dataset=data, processing_class=tokenizer)
         with pytest.raises(RuntimeError, match=r"would be ignored: .* by "):
             trainer.train()
+
+
+@pytest.mark.parametrize("coefficient", [None, 0.3, 0.0])
+def test_losses_of_routers_weigh_as_in_trl(tmp_path, tokenizer, coefficient):
+    data = dataset(examples(made("Mixtral")))
+    logged = []
+    for kind, options in ((SFTTrainer, {}), (EncouragingSFTTrainer, {"loss_options": {"bonus": "none"}})):
+        trainer = kind(
+            made("Mixtral"),
+            settings(tmp_path, max_steps=1, router_aux_loss_coef=coefficient),
+            train_dataset=data,
+            processing_class=tokenizer,
+            **options,
+        )
+        trainer.train()
+        logged.append(trainer.state.log_history[0]["loss"])
+    assert logged[1] == pytest.approx(logged[0], rel=1e-5)

@@ -63,8 +63,13 @@ def check_kind(model: PreTrainedModel) -> None:
     if model.config.is_encoder_decoder:
         if not {base.__name__ for base in type(model).__mro__} & sequence_to_sequence_names():
             raise ValueError(f"{kind} is no sequence-to-sequence model of transformers: {BY_LOGITS}")
-        if getattr(model.config, "output_router_logits", False):
-            raise ValueError(f"{kind} adds a loss of its routers: set output_router_logits=False")
+        forward = inspect.unwrap(model.forward)
+        if not forward.__module__.startswith("transformers."):
+            raise ValueError(
+                f"{kind} has a forward of its own ({forward.__module__}.{forward.__qualname__}), and what it "
+                f"does with labels would be left out: {BY_LOGITS}"
+            )
+        check_routers(model, None)
         return
     loss = model.loss_function
     if loss is not ForCausalLMLoss:
@@ -73,6 +78,22 @@ def check_kind(model: PreTrainedModel) -> None:
     forwards = [vars(base)["forward"] for base in type(model).__mro__ if "forward" in vars(base)]
     if not any("loss_function" in inspect.unwrap(forward).__code__.co_names for forward in forwards):
         raise ValueError(f"{kind} computes its loss without its loss_function: {BY_LOGITS}")
+
+
+def check_routers(model: PreTrainedModel, output_router_logits: bool | None) -> None:
+    """Raise ValueError where a sequence-to-sequence model adds a loss of its routers."""
+    if output_router_logits is None:
+        output_router_logits = getattr(model.config, "output_router_logits", False)
+    if output_router_logits:
+        raise ValueError(f"{type(model).__name__} adds a loss of its routers: set output_router_logits=False")
+
+
+def position_of_labels(model: PreTrainedModel) -> int:
+    """Which parameter of ``model``'s forward the labels are; ValueError where it names none."""
+    parameters = list(inspect.signature(model.forward).parameters)
+    if "labels" not in parameters:
+        raise ValueError(f"{type(model).__name__}'s forward must have a parameter labels, got {parameters}")
+    return parameters.index("labels")
 
 
 def sequence_to_sequence_names() -> set[str]:

@@ -48,6 +48,8 @@ def use_halted_focal_loss(
         ValueError: a model with another loss, or an unknown version of transformers.
     """
     host: Any = getattr(model, "loss_function", None)
+    if getattr(host, "__wrapped__", None) in HOSTS:
+        raise ValueError(f"{type(model).__name__} has halted focal loss already: undo it by remove() first")
     if host not in HOSTS:
         names, has = ", ".join(loss.__name__ for loss in HOSTS), getattr(host, "__name__", host)
         raise ValueError(f"{type(model).__name__} must have one of the focal losses {names}, it has {has}")

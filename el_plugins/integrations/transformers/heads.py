@@ -33,6 +33,7 @@ class HeadLoss:
         self.model, self.head, self.loss = model, head, loss
         self.measured = Measured()
         self.request: Request | None = None
+        self.is_asked = False  # whether the model has taken its loss here
         self._carrier: Tensor | None = None
         self._is_checked = False
         self._head_forward = head.forward
@@ -40,6 +41,7 @@ class HeadLoss:
     def end(self) -> None:
         """Forget what one forward of the model asked for."""
         self.request = self._carrier = None
+        self.is_asked = False
 
     def project(self, hidden: Tensor) -> Tensor:
         """The head's forward: in training, of hidden states (..., D), the loss in a tensor of one element."""
@@ -77,6 +79,7 @@ class HeadLoss:
         """The loss of the whole logits, or the one that the head has put in their place."""
         request = self.request
         assert request is not None  # set around every forward with labels
+        self.is_asked = True
         if self._carrier is not None:
             return self._carried(logits, self._carrier)
         if self.model.training:
@@ -99,17 +102,24 @@ class HeadLoss:
         bias = getattr(self.model, "final_logits_bias", None)
         may_differ = bias is not None or self.head._forward_hooks  # DeepSpeed's hooks copy what goes through
         wanted = carrier if bias is None else carrier + bias
+        if not (may_differ and logits.shape == wanted.shape):
+            raise self._changed()
+        equal = (logits == wanted).all()
         is_checked = self._is_checked or torch.compiler.is_compiling()
-        is_as_wanted = may_differ and logits.shape == wanted.shape
-        if is_as_wanted and not is_checked and carrier.isfinite():  # once: a GPU would wait for it
-            is_as_wanted = self._is_checked = torch.equal(logits, wanted)
-        if not is_as_wanted:
-            raise ValueError(
-                f"{type(self.model).__name__} changes its logits after the head (a soft cap, a scale, "
-                f"an adapter): {BY_LOGITS}"
-            )
+        if not is_checked and carrier.isfinite():  # once: a GPU would wait for it
+            if not equal:
+                raise self._changed()
+            self._is_checked = True
         peak = logits.amax()  # its gradient by the carrier is 1, whatever the bias
-        return carrier.detach().reshape(()) + (peak - peak.detach())
+        loss = carrier.detach().reshape(()) + (peak - peak.detach())
+        # Where nobody waits for the comparison, in compiled code and later: NaN, not another loss.
+        return torch.where(equal, loss, torch.nan)
+
+    def _changed(self) -> ValueError:
+        return ValueError(
+            f"{type(self.model).__name__} changes its logits after the head (a soft cap, a scale, "
+            f"an adapter): {BY_LOGITS}"
+        )
 
     def _bias(self) -> Tensor | None:
         """The head's bias and what the model adds to its output, (V)."""

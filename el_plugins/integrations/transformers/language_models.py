@@ -69,7 +69,7 @@ class AttachedLoss(Replaced):
         self._is_causal = not self.model.config.is_encoder_decoder
         self._is_running = False
         self._model_forward = self.model.forward
-        self._labels_at = list(inspect.signature(self.model.forward).parameters).index("labels")
+        self._labels_at = checks.position_of_labels(self.model)
         self._attach()
 
     def _attach(self) -> None:
@@ -78,6 +78,7 @@ class AttachedLoss(Replaced):
         self.put(model, "_encouraging_loss", self)
         self.put(model, "forward", MethodType(forward_like(type(model).forward), model))
         self.put(model, "accepts_loss_kwargs", True)
+        self.put(model, "_replicate_for_data_parallel", self._refuse_to_be_replicated)
         self.put(head.head, "forward", head.project)
         if self._is_causal:
             self.put(model, "_loss_function", head.loss_function)
@@ -105,6 +106,10 @@ class AttachedLoss(Replaced):
                 "TRL's trainer computes its own loss, fused_lm_head=True, and would ignore encouraging loss: "
                 "use el_plugins.integrations.trl.EncouragingSFTTrainer"
             )
+        if self._head.request is not None:
+            raise RuntimeError(
+                "encouraging loss is computed in one forward of the model at a time: no threads"
+            )
         items, shifted = kwargs.pop("num_items_in_batch", None), kwargs.pop("shift_labels", None)
         as_tuple = kwargs.pop("return_dict", self.model.config.return_dict) is False
         self._head.request = Request(self._targets(labels, shifted), items)
@@ -113,6 +118,11 @@ class AttachedLoss(Replaced):
                 kwargs = self._without_labels(kwargs)
             outputs = self._run(args, {**kwargs, "return_dict": True})
             loss = outputs.loss if self._is_causal else self._head.loss_of(outputs.logits)
+            if not self._head.is_asked:
+                raise RuntimeError(
+                    f"{type(self.model).__name__} computed a loss of its own, without its loss_function: "
+                    f"encouraging loss would be ignored; {checks.BY_LOGITS}"
+                )
         finally:
             self._head.end()
         logits = None if self.model.training else outputs.logits
@@ -134,6 +144,7 @@ class AttachedLoss(Replaced):
 
     def _without_labels(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Arguments for a sequence-to-sequence model that make what it does of labels beside the loss."""
+        checks.check_routers(self.model, kwargs.get("output_router_logits"))
         labels, kwargs = kwargs["labels"], {"use_cache": False, **kwargs, "labels": None}
         if kwargs.get("decoder_input_ids") is None and kwargs.get("decoder_inputs_embeds") is None:
             kwargs["decoder_input_ids"] = checks.decoder_input_ids(self.model, labels)
@@ -148,6 +159,12 @@ class AttachedLoss(Replaced):
                 "trainer's label_smoothing_factor (use_encouraging_loss has label_smoothing) and "
                 "compute_loss_func, or undo the loss by remove()"
             )
+
+    def _refuse_to_be_replicated(self) -> None:
+        raise RuntimeError(
+            "DataParallel would run its replicas on the weights of the first: use DistributedDataParallel "
+            "(torchrun), or one GPU (CUDA_VISIBLE_DEVICES=0), with encouraging loss"
+        )
 
     def _refuse_to_be_ignored(self, module: nn.Module, _: Any) -> None:
         """Before the body of the model: raise RuntimeError where a replaced forward runs it in training."""

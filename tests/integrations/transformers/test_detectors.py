@@ -136,3 +136,9 @@ def test_refusals(monkeypatch):
     monkeypatch.setattr(name, lambda inputs, targets, boxes: None)
     with pytest.raises(ValueError, match=r"must have the parameters inputs, .*, got inputs, targets, boxes"):
         use_halted_focal_loss(model)
+
+
+def test_twice_is_refused():
+    model = detector("DeformableDetr")
+    with use_halted_focal_loss(model), pytest.raises(ValueError, match="has halted focal loss already: undo"):
+        use_halted_focal_loss(model)

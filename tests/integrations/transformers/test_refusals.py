@@ -140,10 +140,20 @@ def test_routers_of_sequence_to_sequence_models():
         num_experts=2,
         output_router_logits=True,
     )
-    with pytest.raises(
-        ValueError, match="SwitchTransformersForConditionalGeneration adds a loss of its routers"
-    ):
+    refusal = "SwitchTransformersForConditionalGeneration adds a loss of its routers"
+    with pytest.raises(ValueError, match=refusal):
         use_encouraging_loss(switch)
+    switch.config.output_router_logits = False
+    inputs = {
+        name: torch.ones(1, 3, dtype=torch.long) for name in ("input_ids", "labels", "decoder_input_ids")
+    }
+    with use_encouraging_loss(switch):
+        assert switch(**inputs).loss.isfinite()
+        with pytest.raises(ValueError, match=refusal):
+            switch(**inputs, output_router_logits=True)
+        switch.config.output_router_logits = True
+        with pytest.raises(ValueError, match=refusal):
+            switch(**inputs)
 
 
 def test_labels_that_do_not_arrive():
