@@ -51,7 +51,7 @@ systems are there. CIFAR-10 may have been read from images re-encoded as JPEG; t
 TAIL = """## Elsewhere, and not repeated
 
 - Translation (Figure 4, Tables 1, 2, 8): [Multi30k](../protocol.md); IWSLT was not at hand, its recipes are.
-- Detection (Table 10): small pictures (`docs/results.md`) in place of COCO, which needs GPUs.
+- Detection (Table 10): [blood cells](bccd/report.md) in place of COCO, which needs GPUs.
 - ImageNet (Figure 4, Tables 1, 4) and iNaturalist (Tables 3, 9): need GPUs: see `examples/studies`."""
 
 
