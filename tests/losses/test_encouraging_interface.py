@@ -124,7 +124,7 @@ def test_module_is_the_function():
 
 @pytest.mark.parametrize(
     ("dtype", "classes"),
-    [(torch.uint8, 256), (torch.uint8, 300), (torch.int8, 128), (torch.int16, 40_000), (torch.uint16, 5)],
+    [(torch.uint8, 256), (torch.uint8, 300), (torch.int8, 128), (torch.int16, 40_000)],
 )
 def test_targets_of_narrow_dtypes(dtype, classes):
     """Comparing them with a number of classes that they cannot hold would overflow."""
