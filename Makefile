@@ -44,7 +44,7 @@ $(VENV)/.installed: pyproject.toml run_scripts/install_detectron2.sh
 $(CLASSIC)/.installed: pyproject.toml
 	@test -n '$(CLASSIC_PYTHON)' || { echo 'make test-classic needs Python 3.10: CLASSIC_PYTHON=/path/to/python3.10'; exit 1; }
 	$(CLASSIC_PYTHON) -m venv $(CLASSIC)
-	$(CLASSIC)/bin/python -m pip install --progress-bar off 'pip<24.1' 'setuptools<81' wheel
+	$(CLASSIC)/bin/python -m pip install --progress-bar off 'pip<24.1' 'setuptools>=77,<81' wheel
 	$(CLASSIC)/bin/python -m pip install --progress-bar off torch==2.2.2 'numpy<2' -e '.[fairseq,nmt,test]'
 	touch $@
 

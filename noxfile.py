@@ -111,7 +111,7 @@ def current(session: nox.Session) -> None:
 @nox.session(python="3.10")
 def classic(session: nox.Session) -> None:
     """Python 3.10, torch 2.2.2, numpy 1, official fairseq 0.12.2."""
-    session.install("pip<24.1", "setuptools<81", "wheel")
+    session.install("pip<24.1", "setuptools>=77,<81", "wheel")
     session.install("torch==2.2.2", "numpy<2", f"{wheel(session)}[fairseq,nmt,test]")
     check(session, packages=("fairseq", "numpy"))
 
