@@ -38,6 +38,7 @@ def trained(corpus, tmp_path_factory):
     return settings, folder / "output"
 
 
+@pytest.mark.long
 def test_a_branched_run_is_the_whole_one(trained, tmp_path):
     """The same weights and log of validation as a late run that was trained from the start."""
     settings, output = trained
