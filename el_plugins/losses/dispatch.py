@@ -18,6 +18,9 @@ from el_plugins.losses.options import RowOptions
 from el_plugins.losses.reference import row_losses, soft_row_losses
 from el_plugins.losses.validation import indices_and_mask, is_compiling
 
+# Of losses and gradient in one pass, torch 2.2 compiles parts anew at every call.
+COMPILES_ONE_PASS = torch.__version__ >= (2, 6)  # type: ignore[operator]
+
 
 def fused_loss(
     logits: Tensor,
@@ -95,7 +98,8 @@ def takes_kernel(path: str, dtype: torch.dtype) -> bool:
 
 def fuses(path: str, logits: Tensor) -> bool:
     """Whether compiled code computes gradients in forward: on a CPU, not in double precision."""
-    return path == "compiled" and logits.device.type == "cpu" and logits.dtype != torch.float64
+    is_compiled = path == "compiled" and COMPILES_ONE_PASS
+    return is_compiled and logits.device.type == "cpu" and logits.dtype != torch.float64
 
 
 def keeps_kernel(logits: Tensor) -> bool:

@@ -1,5 +1,6 @@
 """Averaging on real files: values, dtypes, sharing, selection, and what happens when things go wrong."""
 
+import re
 import subprocess
 import sys
 
@@ -108,7 +109,11 @@ def test_errors_name_the_file_and_leave_the_output_alone(tmp_path, breakage, mes
 )
 def test_weights_that_have_no_mean_here_are_refused(kind, weights, tmp_path):
     path = save(tmp_path / "a.pt", {"w": weights})
-    with pytest.raises(ValueError, match=rf"a\.pt: w is a {kind} tensor, but only dense weights"):
+    # Before 2.6 torch's own restricted loading has no quantised tensors.
+    refusal = (
+        rf"a\.pt: (w is a {kind} tensor, but only dense weights|it carries torch._utils._rebuild_qtensor)"
+    )
+    with pytest.raises(ValueError, match=refusal):
         average_checkpoints([path])
 
 
@@ -127,7 +132,8 @@ def test_unsafe_by_name(tmp_path):
     path, output = tmp_path / "a.pt", tmp_path / "out.pt"
     save(path, {"w": torch.ones(1)}, more=subprocess.CompletedProcess([], 0))
     command = [sys.executable, "-m", "el_plugins.checkpoints.average", "--inputs", path, "--output", output]
-    assert "it carries commands.CompletedProcess" in run(*command, check=False)
+    # torch calls the module as Python 2 did, before 2.6 as Python 3 does.
+    assert re.search(r"it carries (commands|subprocess)\.CompletedProcess", run(*command, check=False))
     assert "wrote" in run(*command, "--unsafe")
 
 

@@ -32,6 +32,9 @@ def target_tokens(checkpoint: Path, data: str, subset: str = "valid") -> dict[st
     )
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device).eval()
+    for module in model.modules():
+        if hasattr(module, "load_to_BT"):
+            module.load_to_BT = False  # a shortcut that fails on padded batches with torch 2
     task.load_dataset(subset)
     batches = task.get_batch_iterator(task.dataset(subset), max_tokens=MAX_TOKENS).next_epoch_itr(
         shuffle=False
