@@ -11,10 +11,10 @@ checkpoint, by ``--keep-last-epochs`` in ``train`` of SETTINGS.
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import shutil
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from el_plugins.checkpoints.choose import numbered_checkpoints
 from el_plugins.checkpoints.safe_loading import load_checkpoint
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.settings import System, read_settings
-from el_plugins.utils.files import write_text
+from el_plugins.utils.files import atomic_dir, write_text
 from el_plugins.utils.program import program
 
 
@@ -51,8 +51,8 @@ def checkpoints_before(folder: Path, update: int) -> list[tuple[Path, dict[str, 
     Raises:
         ValueError: there is none.
     """
-    states = [(path, load_checkpoint(path)) for path in numbered_checkpoints(folder)]
-    found = [(p, s) for p, s in states if s["optimizer_history"][-1]["num_updates"] <= update]
+    states = ((path, load_checkpoint(path)) for path in numbered_checkpoints(folder))
+    found = list(takewhile(lambda one: one[1]["optimizer_history"][-1]["num_updates"] <= update, states))
     if not found:
         raise ValueError(f"{folder} has no epoch checkpoint before update {update}: raise --keep-last-epochs")
     return found
@@ -71,15 +71,13 @@ def branch(base: Run, late: Run) -> Path:
     best = state["extra_state"]["best"]
     if best not in scores:
         raise ValueError(f"{base.checkpoints} lacks the best checkpoint up to {last.name}")
-    part = late.folder.with_name(f"{late.folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    (part / "checkpoints").mkdir(parents=True)
     named = {path.name: path for path, _ in found}
-    for name, path in {**named, "checkpoint_last.pt": last, "checkpoint_best.pt": scores[best]}.items():
-        shutil.copyfile(path, part / "checkpoints" / name)
     saved, _, _ = base.log.read_text(encoding="utf-8").partition(f"{last.name} (epoch")
-    write_text(part / late.log.name, saved.rpartition("\n")[0] + "\n")
-    os.rename(part, late.folder)
+    with atomic_dir(late.folder) as folder:
+        (folder / late.checkpoints.name).mkdir()
+        for name, path in {**named, "checkpoint_last.pt": last, "checkpoint_best.pt": scores[best]}.items():
+            shutil.copyfile(path, folder / late.checkpoints.name / name)
+        write_text(folder / late.log.name, saved.rpartition("\n")[0] + "\n")
     return last
 
 
@@ -93,11 +91,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, help="instead of the file's")
     options = parser.parse_args(arguments)
     with program("branch", "stopped"):
-        settings = read_settings(options.settings, output=options.output, seeds=options.seeds or ())
+        settings = read_settings(
+            options.settings,
+            output=options.output,
+            systems=(options.base, options.system),
+            seeds=options.seeds or (),
+        )
         systems = {system.name: system for system in settings.systems}
-        for name in (options.base, options.system):
-            if name not in systems:
-                raise ValueError(f"systems are {', '.join(systems)}, got {name}")
         output = Path(str(settings.output)).resolve()
         for seed in settings.seeds:
             base, late = (Run(settings, systems[n], seed, output) for n in (options.base, options.system))

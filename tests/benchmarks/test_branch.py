@@ -66,7 +66,7 @@ def test_a_branched_run_is_the_whole_one(trained, tmp_path):
         ("early", "very_late", "very_late must be early, which has --bonus none, with a late bonus"),
         ("ce", "early", "early must have --bonus-delay-updates"),
         ("ce", "very_late", "has no epoch checkpoint before update 1: raise --keep-last-epochs"),
-        ("ce", "el", "systems are ce, late, other, early, very_late, got el"),
+        ("ce", "el", "systems to run must be of ce, late, other, early, very_late, got el"),
     ],
 )
 def test_what_is_refused(trained, base, system, message):
