@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -41,16 +43,20 @@ class Classifier(nn.Module):
         return self.head(self.features(images))
 
 
-def small(channels: int) -> nn.Module:
+def small(channels: int, pool: bool = False) -> nn.Module:
     """Two convolutions and a layer for images from 8 x 8 pixels on, trained in seconds.
 
-    Normalised, as the paper's models are.
+    Normalised, as the paper's models are. ``pool`` takes the maximum of 2 x 2 pixels after each
+    convolution, for images from 16 x 16 pixels on: a quarter of the time at 28 x 28.
     """
+    pooling = [nn.MaxPool2d(2)] if pool else []
     return nn.Sequential(
         nn.Conv2d(channels, 16, 3, padding=1, bias=False),
+        *pooling,
         nn.BatchNorm2d(16),
         nn.ReLU(),
         nn.Conv2d(16, 32, 3, padding=1, bias=False),
+        *pooling,
         nn.BatchNorm2d(32),
         nn.ReLU(),
         nn.AdaptiveMaxPool2d(4),
@@ -78,4 +84,5 @@ def mnist_cnn(channels: int) -> nn.Module:
     )
 
 
-BODIES = {"small": (small, 64), "mnist_cnn": (mnist_cnn, 100)}  # and the number of their features
+# and the number of their features
+BODIES = {"small": (small, 64), "pooled": (partial(small, pool=True), 64), "mnist_cnn": (mnist_cnn, 100)}

@@ -33,7 +33,7 @@ class Settings:
     tail: float = 1.0  # images of the most common class per image of the rarest (long_tail, focal)
     attacked: int = 300  # test images under attack (study adversarial)
     auto_attacked: int = 100  # of them, for AutoAttack
-    model: str = "small"  # small, mnist_cnn, or any model of timm
+    model: str = "small"  # small, pooled, mnist_cnn, or any model of timm
     model_args: Dict[str, Any] = field(default_factory=dict)  # for timm.create_model
     size: int = 32  # height and width to which a folder's images are cropped
     epochs: int = 15
