@@ -62,7 +62,10 @@ def site(tmp_path_factory):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("installed", [True, False], ids=["installed", "checkout"])
+@pytest.mark.parametrize(
+    "installed",
+    [pytest.param(True, id="installed"), pytest.param(False, id="checkout", marks=pytest.mark.long)],
+)
 def test_registers_whatever_the_order(order, installed, site, tmp_path):
     root = site if installed else REPOSITORY
     parts = {"host": IMPORT, "user_dir": user_dir("el_plugins" if installed else PLUGIN), "check": CHECK}

@@ -28,20 +28,19 @@ generate: --beam 1 --max-len-b 10 --batch-size 1
 BRANCH = ("python", "-m", "benchmarks.branch")
 
 
-@pytest.fixture(scope="module")
-def trained(corpus, tmp_path_factory):
-    """The settings, and the folder with the run of the baseline."""
-    folder = tmp_path_factory.mktemp("branch")
-    settings = folder / "settings.yaml"
-    settings.write_text(SETTINGS.format(data=corpus[1], text=corpus[0], model=" ".join(TINY_MODEL)))
-    run("el-nmt-benchmark", settings, "--systems", "ce", "--output", folder / "output")
-    return settings, folder / "output"
+@pytest.fixture
+def settings(corpus, tmp_path):
+    """The settings file."""
+    path = tmp_path / "settings.yaml"
+    path.write_text(SETTINGS.format(data=corpus[1], text=corpus[0], model=" ".join(TINY_MODEL)))
+    return path
 
 
 @pytest.mark.long
-def test_a_branched_run_is_the_whole_one(trained, tmp_path):
+def test_a_branched_run_is_the_whole_one(settings, tmp_path):
     """The same weights and log of validation as a late run that was trained from the start."""
-    settings, output = trained
+    output = tmp_path / "output"
+    run("el-nmt-benchmark", settings, "--systems", "ce", "--output", output)
     assert "late/seed1 goes on from checkpoint" in run(*BRANCH, settings, "ce", "late", "--output", output)
     results = []
     for folder in (output, tmp_path / "whole"):
@@ -69,8 +68,9 @@ def test_a_branched_run_is_the_whole_one(trained, tmp_path):
         ("ce", "el", "systems to run must be of ce, late, other, early, very_late, got el"),
     ],
 )
-def test_what_is_refused(trained, base, system, message):
-    settings, output = trained
+def test_what_is_refused(settings, tmp_path, base, system, message):
+    output = tmp_path / "output"
+    (output / "runs" / "ce" / "seed1" / "checkpoints").mkdir(parents=True)
     with pytest.raises(SystemExit) as stop:
         branch.main([str(settings), base, system, "--output", str(output)])
     assert message in str(stop.value)

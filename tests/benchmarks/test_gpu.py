@@ -42,6 +42,7 @@ def test_cases_are_those_of_the_page():
     assert ("linear", "8192x131072 D 4096 bfloat16 smoothing 0.1") in found
 
 
+@pytest.mark.long
 def test_a_dry_run(lines):
     for line in lines:
         if line["peer"] == "broken":
@@ -56,6 +57,7 @@ def test_a_dry_run(lines):
     assert {line["kind"] for line in lines} == {"rows", "focal", "linear"}
 
 
+@pytest.mark.long
 def test_table_and_figure(lines, tmp_path):
     gpu.write(lines, tmp_path)
     with (tmp_path / "losses.csv").open() as file:

@@ -55,7 +55,9 @@ def test_focal_loss_does_not_spill(target):
 
 
 # In the interpreter types may change, and anything goes that a compiler refuses.
-@pytest.mark.parametrize("classes", [19, 1000, 40000])
+@pytest.mark.parametrize(
+    "classes", [1000, *(pytest.param(size, marks=pytest.mark.long) for size in (19, 40000))]
+)
 @pytest.mark.parametrize(
     "bonus", [Bonus("none"), Bonus("power"), Bonus("aggressive"), Bonus("cosine"), Bonus("log", 0.2)], ids=str
 )

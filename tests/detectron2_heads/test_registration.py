@@ -106,7 +106,7 @@ def test_first_loss_of_the_shipped_recipe_is_near_stock():
     cfg = get_cfg()
     add_halted_focal_config(cfg)
     cfg.merge_from_file(str(CONFIGS[0].with_name("retinanet_R_50_FPN_1x_halted_focal.yaml")))
-    batch = sample(5, 5, size=800, classes=80)
+    batch = sample(5, 5, size=400, classes=80)
     with torch.no_grad():
         ours = build(cfg)
         # Without the pre-trained backbone the features are wild; this leaves the prior of 0.01 alone.
@@ -114,6 +114,6 @@ def test_first_loss_of_the_shipped_recipe_is_near_stock():
         halted = training_losses(ours, batch)["loss_cls"].item()
         cfg.MODEL.META_ARCHITECTURE = "RetinaNet"
         focal = training_losses(build_like(ours, cfg), batch)["loss_cls"].item()
-    # 800 x 800 has 0.6 of the anchors of the 800 x 1344 for which it is about 16.
-    assert 5 < focal < 20
+    # 400 x 400 has 0.15 of the anchors of the 800 x 1344 for which it is about 16; objects add to it.
+    assert 2.4 < focal < 12
     assert halted == pytest.approx(focal, rel=0.02)

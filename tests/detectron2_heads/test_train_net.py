@@ -137,6 +137,7 @@ def test_impossible_numbers_of_processes(options, message):
         check_processes(given)
 
 
+@pytest.mark.long
 def test_two_machines_without_a_gpu(data, tmp_path):
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))

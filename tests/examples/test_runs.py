@@ -8,23 +8,28 @@ import pytest
 from tests.commands import REPOSITORY, run
 
 EXAMPLES = [
-    ("timm_training.py", "timm"),
     ("timm_training.py --mixup", "timm"),
     ("huggingface_classification.py", "transformers"),
     ("huggingface_seq2seq.py", "transformers"),
     ("huggingface_causal_lm.py", "transformers"),
-    ("huggingface_marian.py", "transformers"),
     ("huggingface_detection.py", "transformers"),
     ("lightning_classifier.py", "lightning"),
     ("metric_learning.py", "pytorch_metric_learning"),
     ("torchvision_retinanet.py", "torchvision"),
     ("torchvision_segmentation.py", "torchvision"),
 ]
+LONG = [("timm_training.py", "timm"), ("huggingface_marian.py", "transformers")]
 NUMBER = r"(-?\d+\.\d+)"
 
 
 # Asked for without importing it, which takes some of them ten seconds.
-@pytest.mark.parametrize(("command", "package"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
+@pytest.mark.parametrize(
+    ("command", "package"),
+    [
+        *(pytest.param(*example, id=example[0]) for example in EXAMPLES),
+        *(pytest.param(*example, id=example[0], marks=pytest.mark.long) for example in LONG),
+    ],
+)
 def test_it_learns(command, package):
     if not (find_spec(package) and find_spec("sklearn")):
         pytest.skip(f"needs {package} and scikit-learn")

@@ -89,7 +89,7 @@ def test_resume_in_the_warm_up_of_the_bonus(train, tmp_path):
     assert_same_weights(tmp_path / "checkpoint_2_6.pt", whole / "checkpoint_2_6.pt")
 
 
-@pytest.mark.parametrize("fused", [[], ["--fused-output-layer"]])
+@pytest.mark.parametrize("fused", [[], pytest.param(["--fused-output-layer"], marks=pytest.mark.long)])
 def test_before_the_delay_is_over_training_has_no_bonus(train, fused):
     results = [
         train("--max-update", 4, *fused, *options)
@@ -122,7 +122,7 @@ def test_two_processes_are_one_with_twice_the_batches(train):
     assert_same_weights(one / "checkpoint_last.pt", two / "checkpoint_last.pt", rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("break_mode", ["none", "eos"])
+@pytest.mark.parametrize("break_mode", ["eos", pytest.param("none", marks=pytest.mark.long)])
 def test_language_model(break_mode, corpus, tmp_path):
     text, _ = corpus
     prefixes = [f"--{split}pref={text / split}.de" for split in ("train", "valid")]

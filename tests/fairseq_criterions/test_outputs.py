@@ -96,13 +96,16 @@ def test_a_model_with_other_probabilities_keeps_them(setting):
     loss.backward()
 
 
-@pytest.mark.parametrize("tied", [[], ["--share-decoder-input-output-embed"]])
+@pytest.mark.parametrize(
+    "tied", [["--share-decoder-input-output-embed"], pytest.param([], marks=pytest.mark.long)]
+)
 def test_training_with_features_is_training_with_logits(train, tied):
     plain, _ = train("--max-update", 3, *tied)
     fused, _ = train("--max-update", 3, FUSED, *tied)
     assert_same_weights(plain / "checkpoint_last.pt", fused / "checkpoint_last.pt", rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.long
 def test_two_processes_with_features(train):
     options = ["--sentence-avg", "--max-update", 2, "--dropout", 0, FUSED]
     options += ["--share-decoder-input-output-embed"]
@@ -120,13 +123,15 @@ def test_two_processes_with_features(train):
             [*TINY_MODEL, "--report-accuracy"],
             "--report-accuracy needs the logits that",
         ),
-        (
+        pytest.param(
             ["--arch", "transformer_align", *TINY_MODEL[2:]],
             "which TransformerAlignModel has not: drop the flag",
+            marks=pytest.mark.long,
         ),
-        (
+        pytest.param(
             ["--task", "multilingual_translation", "--lang-pairs", "de-en", *MULTILINGUAL],
             "which FairseqEncoderDecoderModel has not: drop the flag",
+            marks=pytest.mark.long,
         ),
     ],
 )

@@ -50,12 +50,22 @@ def test_german_english(de_en, de_en_script, archives):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.log")} == logs
 
 
+def test_two_processes(de_en, de_en_script, archives, tmp_path):
+    output = prepared(de_en, tmp_path / "out")
+    arguments = ["--loss", "el", "--", *SMALL, "--max-update", "10"]
+    printed = recipe(de_en_script, output, archives["de"], *arguments, PROCESSES="2")
+    assert "2 x 2048 tokens x 1 = 4096 tokens per update" in printed
+    assert "training on 2 devices" in (output / "runs" / "el" / "seed1" / "train.log").read_text()
+    assert (output / "runs" / "el" / "seed1" / "result.json").exists()
+
+
 def test_other_settings_never_mix(de_en, de_en_script, archives):
     arguments = ["--loss", "el_ls", "--", *SMALL, "--max-update", "30"]
     refused = recipe(de_en_script, de_en[0], archives["de"], *arguments, check=False)
     assert "was made with other settings (arguments): take another folder" in refused
 
 
+@pytest.mark.long
 def test_french_english(scripts, archives, tmp_path):
     output = tmp_path / "out"
     arguments = ["--loss", "ce", "--", *SMALL, "--max-update", "20"]
@@ -77,6 +87,7 @@ def test_french_english(scripts, archives, tmp_path):
     assert all(Path(reference).exists() for reference in settings.data.references.values())
 
 
+@pytest.mark.long
 def test_stopped_and_started_again(de_en, de_en_script, archives, tmp_path):
     output = prepared(de_en, tmp_path / "out")
     command = [de_en_script, output, archives["de"], "--loss", "el", "--", *SMALL, "--max-update", "40"]

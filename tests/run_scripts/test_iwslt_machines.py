@@ -1,4 +1,4 @@
-"""The IWSLT recipes in several processes, on several machines and inside SLURM."""
+"""The IWSLT recipes on several machines and inside SLURM."""
 
 import pytest
 
@@ -11,15 +11,7 @@ pytest.importorskip("submitit")
 from tests.run_scripts.iwslt_recipe import ENVIRONMENT, SMALL, prepared, recipe, start
 
 
-def test_two_processes(de_en, de_en_script, archives, tmp_path):
-    output = prepared(de_en, tmp_path / "out")
-    arguments = ["--loss", "el", "--", *SMALL, "--max-update", "10"]
-    printed = recipe(de_en_script, output, archives["de"], *arguments, PROCESSES="2")
-    assert "2 x 2048 tokens x 1 = 4096 tokens per update" in printed
-    assert "training on 2 devices" in (output / "runs" / "el" / "seed1" / "train.log").read_text()
-    assert (output / "runs" / "el" / "seed1" / "result.json").exists()
-
-
+@pytest.mark.long
 def test_two_machines(de_en, de_en_script, archives, tmp_path):
     output = prepared(de_en, tmp_path / "out")
     common = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29632", "GLOO_SOCKET_IFNAME": "lo"}
@@ -37,6 +29,7 @@ def test_two_machines(de_en, de_en_script, archives, tmp_path):
     assert "ended with status" not in printed
 
 
+@pytest.mark.long
 def test_machines_with_other_settings(de_en, de_en_script, archives, tmp_path):
     output = prepared(de_en, tmp_path / "out")
     common = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29642"}

@@ -136,6 +136,7 @@ def two_machines(*arguments, each=((), ()), output=("out", "out"), folder, wait=
         return list(pool.map(start, range(2)))
 
 
+@pytest.mark.long
 def test_two_machines_train_together(tiny, tmp_path):
     # One iteration: the small network has layers that no loss needs, which DDP finds in the second.
     settings = tiny(FOCAL, options="SOLVER.MAX_ITER 1")
@@ -161,11 +162,17 @@ def test_two_machines_train_together(tiny, tmp_path):
             ("out", "out"),
             "machines 0 and 1 differ in the order of systems and seeds",
         ),
-        (((), ()), ("out", "other"), "machines 0 and 1 differ in the output folder"),
-        (
+        pytest.param(
+            ((), ()),
+            ("out", "other"),
+            "machines 0 and 1 differ in the output folder",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
             ((), ("--options", "SOLVER.BASE_LR 0.5")),
             ("out", "out"),
             "machines 0 and 1 differ in SOLVER.BASE_LR of focal/seed1, SOLVER.BASE_LR of halted/seed1",
+            marks=pytest.mark.long,
         ),
     ],
 )

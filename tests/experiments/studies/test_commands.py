@@ -1,6 +1,7 @@
 """Every study as a user runs it, with one epoch: it trains, measures and reports."""
 
 import json
+import re
 import sys
 from importlib.util import find_spec
 
@@ -10,6 +11,8 @@ from tests.commands import REPOSITORY, run
 
 for package in ("accelerate", "timm", "sklearn", "torchmetrics"):
     pytest.importorskip(package)
+
+from experiments.studies.__main__ import main
 
 NAMES = ["classification", "mse", "long_tail", "focal", "probe", "energy", "ood", "calibration"]
 NAMES += [
@@ -70,33 +73,34 @@ def test_attacks(tmp_path):
     assert measures["CE, FGSM training"]["1"]["FGSM 0.3"] > measures["CE"]["1"]["FGSM 0.3"]
 
 
-def test_bad_input(tmp_path):
-    assert "NAME must be all or of classification" in studies("classificatoin", check=False)
-    unknown = studies("mse", "data=nowhere", "--output", tmp_path, check=False)
-    assert "data must be one of digits, mnist" in unknown
+def test_bad_input(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["classificatoin"])
+    assert "NAME must be all or of classification" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="data must be one of digits, mnist"):
+        main(["mse", "data=nowhere", "--output", str(tmp_path)])
 
 
 def test_options_may_stand_between_the_names(tmp_path):
     settings = tmp_path / "mine.yaml"
     settings.write_text("epochs: 1\nnote: my own note\n")
     options = ["mse", "--settings", settings, "seeds=[1]", "--output", tmp_path / "out", "lr=0.001"]
-    printed = studies(*options, "--report", tmp_path / "named.md")
-    assert "unrecognized" not in printed
+    main([*map(str, options), "--report", str(tmp_path / "named.md")])
     assert "my own note" in (tmp_path / "named.md").read_text()
     settings = json.loads((tmp_path / "out" / "mse" / "settings.json").read_text())
     assert (settings["epochs"], settings["lr"]) == (1, 0.001)
 
 
-def test_a_settings_file_has_a_folder_of_its_own(tmp_path):
-    settings = tmp_path / "mine.yaml"
-    settings.write_text("epochs: 1\nseeds: [1]\n")
-    command = [sys.executable, "-m", "experiments.studies", "mse", "--settings", "mine.yaml"]
-    run(*command, cwd=tmp_path, env={"PYTHONPATH": str(REPOSITORY)})
+def test_a_settings_file_has_a_folder_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("epochs: 1\nseeds: [1]\n")
+    main(["mse", "--settings", "mine.yaml"])
     assert (tmp_path / "outputs" / "studies" / "mine" / "report_mse.md").exists()
 
 
-def test_what_is_missing_is_named_with_its_download(tmp_path):
-    nowhere = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
-    command = [sys.executable, "-m", "experiments.studies", "mse", "data=cifar10", f"root={tmp_path}"]
-    printed = run(*command, "--output", tmp_path / "out", cwd=REPOSITORY, env=nowhere, check=False)
-    assert f"cifar10 is neither in {tmp_path} nor to be downloaded from https://www.cs.toronto.edu" in printed
+def test_what_is_missing_is_named_with_its_download(tmp_path, monkeypatch):
+    for proxy in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(proxy, "http://127.0.0.1:9")
+    message = f"cifar10 is neither in {tmp_path} nor to be downloaded from https://www.cs.toronto.edu"
+    with pytest.raises(SystemExit, match=re.escape(message)):
+        main(["mse", "data=cifar10", f"root={tmp_path}", "--output", str(tmp_path / "out")])

@@ -58,7 +58,7 @@ def test_equals_the_formula(options, no_fallback, calls):
     assert calls == [(1, 40, 37)] * 4
 
 
-@pytest.mark.parametrize("reduction", ["sum", "none"])
+@pytest.mark.parametrize("reduction", ["sum", pytest.param("none", marks=pytest.mark.long)])
 def test_several_chunks_after_one(reduction, monkeypatch, recwarn):
     # torch's compiler has confused chunks that were views of one storage, and refused a last one of a row.
     torch.compiler.reset()

@@ -12,30 +12,37 @@ pytest.importorskip("numpy")  # of Triton's interpreter
 pytest.importorskip("triton", minversion="3.0", reason="the interpreter of older ones lacks operations")
 
 HERE = Path(__file__).parent
+INTERPRETER = {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
+LONG = ["triton_cases.py", "triton_step_costs.py"]  # have cases marked as long, too
+
+
+def passes(name, *chosen, environment):
+    paths = f"pythonpath=. tests tests/losses {HERE}"
+    words = ("-m", "pytest", "-q", "-o", paths, *chosen, HERE / name)
+    assert " passed" in run(sys.executable, *words, cwd=REPOSITORY, env=environment)
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("triton_*cases.py")))
 def test_triton_cases(name):
-    cases = HERE / name
-    environment = {} if torch.cuda.is_available() else {"TRITON_INTERPRET": "1"}
-    paths = f"pythonpath=. tests tests/losses {cases.parent}"
-    output = run(sys.executable, "-m", "pytest", "-q", "-o", paths, cases, cwd=REPOSITORY, env=environment)
-    assert " passed" in output
+    environment = {} if torch.cuda.is_available() else INTERPRETER
+    passes(name, "-m", "not long", environment=environment)
 
 
 @pytest.mark.parametrize("name", ["triton_focal_costs.py", "triton_step_costs.py"])
 def test_costs_counted_in_the_interpreter(name):
-    cases = HERE / name
-    environment = {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    paths = f"pythonpath=. tests tests/losses {cases.parent}"
-    output = run(sys.executable, "-m", "pytest", "-q", "-o", paths, cases, cwd=REPOSITORY, env=environment)
-    assert " passed" in output
+    passes(name, "-m", "not long", environment=INTERPRETER)
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("name", LONG)
+def test_more_of_them_in_the_interpreter(name):
+    passes(name, "-m", "long", environment=INTERPRETER)
+
+
+@pytest.mark.long
 def test_first_order_suite_in_the_interpreter():
     # Triton's interpreter truncates where a GPU rounds to half precision.
     suite = sorted(Path(__file__).parents[1].glob("test_encouraging*.py"))
     chosen = ["-k", "triton and not half", *suite]
-    environment = {"TRITON_INTERPRET": "1"}
-    output = run(sys.executable, "-m", "pytest", "-q", *chosen, cwd=REPOSITORY, env=environment)
+    output = run(sys.executable, "-m", "pytest", "-q", *chosen, cwd=REPOSITORY, env=INTERPRETER)
     assert " passed" in output
