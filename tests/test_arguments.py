@@ -13,6 +13,8 @@ pytest.importorskip("submitit")
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.commands import REPOSITORY, run
+
 # Module of each command, its options that take a value, and its flags.
 COMMANDS = {
     "el_plugins.checkpoints.average": [
@@ -123,6 +125,17 @@ def assert_refused_or_done(main, arguments, capsys):
         arguments,
         code,
     )
+
+
+@pytest.mark.parametrize("module", ["el_plugins.nmt.benchmark", "el_plugins.detection.benchmark"])
+def test_help_waits_for_no_library(module):
+    script = (
+        f"import sys; from {module}.__main__ import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "print('LOADED', [name for name in ('torch', 'matplotlib', 'scipy') if name in sys.modules])"
+    )
+    output = run(sys.executable, "-c", script, env={"PYTHONPATH": str(REPOSITORY)})
+    assert "usage: el-" in output
+    assert "LOADED []" in output
 
 
 @pytest.mark.parametrize(

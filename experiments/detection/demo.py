@@ -16,8 +16,8 @@ from typing import Any
 
 import detectron2_heads
 from el_plugins.checkpoints.average import positive
-from el_plugins.detection.benchmark.__main__ import execute
 from el_plugins.detection.benchmark.data import fingerprint
+from el_plugins.detection.benchmark.driver import execute
 from el_plugins.detection.benchmark.machines import Machines
 from el_plugins.detection.benchmark.runs import Run
 from el_plugins.detection.benchmark.settings import Benchmark, Data, DataSet, System

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import timm
@@ -85,4 +86,8 @@ def mnist_cnn(channels: int) -> nn.Module:
 
 
 # and the number of their features
-BODIES = {"small": (small, 64), "pooled": (partial(small, pool=True), 64), "mnist_cnn": (mnist_cnn, 100)}
+BODIES: dict[str, tuple[Callable[[int], nn.Module], int]] = {
+    "small": (small, 64),
+    "pooled": (partial(small, pool=True), 64),
+    "mnist_cnn": (mnist_cnn, 100),
+}

@@ -2,149 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import shlex
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-from el_plugins.nmt.benchmark import report, tables, wording
 from el_plugins.nmt.benchmark.arguments import parse_arguments
-from el_plugins.nmt.benchmark.check import check
-from el_plugins.nmt.benchmark.corpus import prepare
-from el_plugins.nmt.benchmark.evaluation import generate_command
-from el_plugins.nmt.benchmark.figures import draw
-from el_plugins.nmt.benchmark.launch import Machines, find_machines, match_batch
-from el_plugins.nmt.benchmark.machines import Leader, follow
-from el_plugins.nmt.benchmark.results import read_runs
-from el_plugins.nmt.benchmark.runs import Run
-from el_plugins.nmt.benchmark.schedule import Schedule
-from el_plugins.nmt.benchmark.sections import make_sections
-from el_plugins.nmt.benchmark.settings import Benchmark, read_settings
-from el_plugins.nmt.benchmark.training import command
-from el_plugins.utils.files import write_json_lines
 from el_plugins.utils.program import program
-from el_plugins.utils.runs import announce
-from el_plugins.utils.tables import aligned
-
-ONE_SEED = (
-    "One seed: the paired tests in the report tell whether these very models differ on this test set, not "
-    "whether the losses do. Another seed may well reverse the difference: add seeds and start it again."
-)
-
-
-def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, str], output: Path) -> None:
-    """Write ``results.jsonl``, ``report.md`` with its figures, and ``report.html``; print the main table."""
-    results = read_runs(benchmark, runs, failed)
-    write_json_lines(output / "results.jsonl", results.rows)
-    sections = make_sections(results)
-    plots = draw(results, sections, output / "figures")
-    report.write(results, sections, plots, output)
-    headline = sections[0]
-    print(f"\n{wording.heading(headline)}\n{aligned(tables.scores(headline))}")
-    for title, lines in (("validation", tables.validation(results)), ("training", tables.cost(results))):
-        if len(lines) > 1:
-            print(f"\n{title}\n{aligned(lines)}")
-    print()
-    for system, verdict, why in wording.verdicts(headline):
-        print(f"{system}: {verdict}. {why}.")
-    print(f"\nwrote {output / 'report.html'}, report.md and results.jsonl")
-    if len(benchmark.seeds) == 1 and len(benchmark.systems) > 1:
-        print(ONE_SEED)
-
-
-def print_commands(runs: Sequence[Run], machines: Machines, folder: Path) -> None:
-    """Print the commands of all runs on this machine, and the one that prepares a missing corpus."""
-    data = runs[0].benchmark.data
-    if machines.rank == 0 and data.prepare and not Path(data.folder).exists():
-        print(f"cd {shlex.quote(str(folder))} && {data.prepare}")
-    for run in runs:
-        print(shlex.join(command(run, machines)))
-        if machines.rank == 0:
-            for model in (run.checkpoints / "checkpoint_best.pt", run.averaged):
-                for subset in data.references:
-                    print(shlex.join(generate_command(run, model, subset, None)))
-
-
-def print_short_trainings(runs: Sequence[Run]) -> None:
-    """Report runs that averaged fewer or other checkpoints than the settings ask for."""
-    for run in runs:
-        names = run.read_result().get("averaged", []) if run.result.exists() else []
-        if names and not all(name[len("checkpoint") : -len(".pt")].isdigit() for name in names):
-            print(f"{run.name} was shorter than an epoch: averaged {', '.join(names)}")
-        elif names and len(names) < run.benchmark.average:
-            print(f"{run.name} has fewer than {run.benchmark.average} epochs: averaged {len(names)}")
-
-
-@contextlib.contextmanager
-def leading(machines: Machines) -> Iterator[Leader | None]:
-    """The first machine's :class:`Leader` if there are several."""
-    if machines.number == 1:
-        yield None
-    else:
-        with Leader(machines) as leader:
-            yield leader
-
-
-def run_benchmark(options: argparse.Namespace) -> None:
-    """Do what the command line asks for.
-
-    Raises:
-        RuntimeError: a run, a command or another machine failed.
-        ValueError: a setting or file is wrong.
-    """
-    launch = {name: value for name in ("processes", "nodes") if (value := getattr(options, name)) is not None}
-    benchmark = read_settings(
-        options.settings,
-        output=options.output,
-        systems=options.systems,
-        seeds=options.seeds,
-        launch=launch,
-        arguments=options.arguments,
-    )
-    match_batch(benchmark, options.any_batch)
-    output, folder = Path(str(benchmark.output)).resolve(), options.settings.resolve().parent
-    machines = find_machines(benchmark.launch) if options.cluster == "local" else Machines()
-    runs = [Run(benchmark, system, seed, output) for seed in benchmark.seeds for system in benchmark.systems]
-    if options.dry_run:
-        print_commands(runs, machines, folder)
-    elif options.check:
-        prepare(benchmark.data, folder)
-        check(runs)
-        print(f"{options.settings}: all checks passed")
-    elif machines.rank > 0:
-        follow(runs, machines)
-    else:
-        with leading(machines) as leader:
-            prepare(benchmark.data, folder)
-            for run in runs:
-                run.check()
-                run.discard_outdated()
-            announce(runs)
-            failed = {}
-            if not all(run.result.exists() for run in runs):
-                check(runs)
-                schedule = Schedule(
-                    options.cluster,
-                    output / "jobs",
-                    options.hours,
-                    benchmark.cluster,
-                    options.jobs,
-                    benchmark.launch,
-                    leader,
-                )
-                failed = schedule.execute(runs)
-        if len(failed) < len(runs):
-            write_results(benchmark, runs, failed, output)
-            print_short_trainings(runs)
-        if failed:
-            raise RuntimeError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-nmt-benchmark``."""
     options = parse_arguments(arguments)
     with program("el-nmt-benchmark", "stopped; start it again to resume"):
+        # Takes seconds, which help and a wrong argument need not wait for.
+        from el_plugins.nmt.benchmark.driver import run_benchmark
+
         run_benchmark(options)
 
 

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
 
-from el_plugins.nmt.benchmark.__main__ import print_short_trainings
+from el_plugins.nmt.benchmark.driver import print_short_trainings
 from el_plugins.nmt.benchmark.evaluation import _discard_outdated
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.training import checkpoints_to_average
