@@ -56,6 +56,8 @@ def test_a_branched_run_is_the_whole_one(settings, tmp_path):
     for update, figures in expected["curve"].items():
         assert result["curve"][update]["valid_nll_loss"] == figures["valid_nll_loss"]
     assert "late/seed1 has begun already" in run(*BRANCH, settings, "ce", "late", "--output", output)
+    with pytest.raises(SystemExit, match="has no epoch checkpoint before update 1: raise --keep-last-epochs"):
+        branch.main([str(settings), "ce", "very_late", "--output", str(output)])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from benchmarks.gpu_assembly import assembly, compile_for, executed, focal_launc
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.kernels import focal_triton, soft_target_triton, softmax_launch_triton
 from el_plugins.losses.kernels.soft_target_function import SoftOptions
+from tests.marks import long
 
 if not hasattr(softmax_launch_triton.short_rows, "params"):
     pytest.skip("Triton interprets", allow_module_level=True)
@@ -55,9 +56,7 @@ def test_focal_loss_does_not_spill(target):
 
 
 # In the interpreter types may change, and anything goes that a compiler refuses.
-@pytest.mark.parametrize(
-    "classes", [1000, *(pytest.param(size, marks=pytest.mark.long) for size in (19, 40000))]
-)
+@pytest.mark.parametrize("classes", [1000, *long(19, 40000)])
 @pytest.mark.parametrize(
     "bonus", [Bonus("none"), Bonus("power"), Bonus("aggressive"), Bonus("cosine"), Bonus("log", 0.2)], ids=str
 )

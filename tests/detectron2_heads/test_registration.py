@@ -115,5 +115,5 @@ def test_first_loss_of_the_shipped_recipe_is_near_stock():
         cfg.MODEL.META_ARCHITECTURE = "RetinaNet"
         focal = training_losses(build_like(ours, cfg), batch)["loss_cls"].item()
     # 400 x 400 has 0.15 of the anchors of the 800 x 1344 for which it is about 16; objects add to it.
-    assert 2.4 < focal < 12
+    assert 3.5 < focal < 12
     assert halted == pytest.approx(focal, rel=0.02)

@@ -8,17 +8,19 @@ import pytest
 from tests.commands import REPOSITORY, run
 
 EXAMPLES = [
+    ("timm_training.py", "timm"),
     ("timm_training.py --mixup", "timm"),
     ("huggingface_classification.py", "transformers"),
     ("huggingface_seq2seq.py", "transformers"),
     ("huggingface_causal_lm.py", "transformers"),
+    ("huggingface_marian.py", "transformers"),
     ("huggingface_detection.py", "transformers"),
     ("lightning_classifier.py", "lightning"),
     ("metric_learning.py", "pytorch_metric_learning"),
     ("torchvision_retinanet.py", "torchvision"),
     ("torchvision_segmentation.py", "torchvision"),
 ]
-LONG = [("timm_training.py", "timm"), ("huggingface_marian.py", "transformers")]
+LONG = {"timm_training.py", "huggingface_marian.py"}
 NUMBER = r"(-?\d+\.\d+)"
 
 
@@ -26,8 +28,8 @@ NUMBER = r"(-?\d+\.\d+)"
 @pytest.mark.parametrize(
     ("command", "package"),
     [
-        *(pytest.param(*example, id=example[0]) for example in EXAMPLES),
-        *(pytest.param(*example, id=example[0], marks=pytest.mark.long) for example in LONG),
+        pytest.param(command, package, id=command, marks=[pytest.mark.long] if command in LONG else [])
+        for command, package in EXAMPLES
     ],
 )
 def test_it_learns(command, package):

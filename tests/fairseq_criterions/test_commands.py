@@ -14,6 +14,7 @@ pytest.importorskip("fairseq")
 from el_plugins.checkpoints.safe_loading import load_checkpoint
 from el_plugins.nmt.training_log import training_line
 from tests.fairseq_criterions.criteria import GLOO, assert_same_weights, processes
+from tests.marks import long
 
 
 def figures(output, key):
@@ -89,7 +90,7 @@ def test_resume_in_the_warm_up_of_the_bonus(train, tmp_path):
     assert_same_weights(tmp_path / "checkpoint_2_6.pt", whole / "checkpoint_2_6.pt")
 
 
-@pytest.mark.parametrize("fused", [[], pytest.param(["--fused-output-layer"], marks=pytest.mark.long)])
+@pytest.mark.parametrize("fused", [[], *long(["--fused-output-layer"])])
 def test_before_the_delay_is_over_training_has_no_bonus(train, fused):
     results = [
         train("--max-update", 4, *fused, *options)
@@ -122,7 +123,7 @@ def test_two_processes_are_one_with_twice_the_batches(train):
     assert_same_weights(one / "checkpoint_last.pt", two / "checkpoint_last.pt", rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("break_mode", ["eos", pytest.param("none", marks=pytest.mark.long)])
+@pytest.mark.parametrize("break_mode", ["eos", *long("none")])
 def test_language_model(break_mode, corpus, tmp_path):
     text, _ = corpus
     prefixes = [f"--{split}pref={text / split}.de" for split in ("train", "valid")]

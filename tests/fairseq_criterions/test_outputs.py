@@ -19,6 +19,7 @@ from tests.fairseq_criterions.criteria import (
     needs_layers_in,
     processes,
 )
+from tests.marks import long
 
 FUSED = "--fused-output-layer"
 MULTILINGUAL = ["--arch", "multilingual_transformer", *TINY_MODEL[2:]]
@@ -96,9 +97,7 @@ def test_a_model_with_other_probabilities_keeps_them(setting):
     loss.backward()
 
 
-@pytest.mark.parametrize(
-    "tied", [["--share-decoder-input-output-embed"], pytest.param([], marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("tied", [["--share-decoder-input-output-embed"], *long([])])
 def test_training_with_features_is_training_with_logits(train, tied):
     plain, _ = train("--max-update", 3, *tied)
     fused, _ = train("--max-update", 3, FUSED, *tied)

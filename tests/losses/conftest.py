@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from el_plugins.losses.kernels import backends, compile_cache, linear_function, use
+from tests.marks import long
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ if ON_GPU:
     params=[
         "formula",
         "chunks",
-        pytest.param("compiled", marks=pytest.mark.long),
+        *long("compiled"),
         *(["triton"] if INTERPRETED or ON_GPU else []),
     ]
 )

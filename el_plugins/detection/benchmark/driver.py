@@ -95,10 +95,9 @@ def execute(runs: Sequence[Run], machines: Machines) -> dict[str, str]:
     return failed
 
 
-def benchmark(options: argparse.Namespace, machines: Machines) -> None:
+def run_on(machines: Machines, benchmark: Benchmark, settings: Path, output: Path) -> None:
     """Plan, execute and report."""
-    output = (options.output or Path("outputs") / options.settings.stem).resolve()
-    runs = plan(read(options), options.settings, output, machines)
+    runs = plan(benchmark, settings, output, machines)
     announce(runs)
     failed = execute(runs, machines)
     if machines.rank == 0:
@@ -117,10 +116,11 @@ def run_benchmark(options: argparse.Namespace) -> None:
         RuntimeError: a run, a command or another machine failed.
         ValueError: a setting or file is wrong.
     """
-    read(options)  # mistakes in the file need no other machine
+    benchmark = read(options)  # before the machines meet: mistakes in the file need no other one
+    output = (options.output or Path("outputs") / options.settings.stem).resolve()
     machines = Machines(options.num_machines, options.machine_rank, options.master, options.wait)
     try:
-        benchmark(options, machines)
+        run_on(machines, benchmark, options.settings, output)
     except (KeyboardInterrupt, OSError, RuntimeError, ValueError) as error:
         machines.stop(reason(error) or "it was interrupted")
         raise

@@ -7,6 +7,7 @@ from el_plugins.losses import dispatch, encouraging_loss
 from el_plugins.losses.kernels import softmax_fused, use
 from el_plugins.losses.kernels.chunks import CHUNK_ELEMENTS
 from tests.losses.kernels.comparisons import SETTINGS
+from tests.marks import long
 
 pytestmark = pytest.mark.skipif(not dispatch.COMPILES_ONE_PASS, reason="two passes with this torch")
 WEIGHTED = {"label_smoothing": 0.1, "weight": torch.linspace(0.5, 1.5, 37)}
@@ -44,9 +45,7 @@ def calls(monkeypatch):
     return shapes
 
 
-@pytest.mark.parametrize(
-    "options", [*SETTINGS[:2], pytest.param(SETTINGS[2], marks=pytest.mark.long), WEIGHTED], ids=str
-)
+@pytest.mark.parametrize("options", [*SETTINGS[:2], *long(SETTINGS[2]), WEIGHTED], ids=str)
 def test_equals_the_formula(options, no_fallback, calls):
     z, target = case()
     exact_options = {name: x.double() if name == "weight" else x for name, x in options.items()}
@@ -58,7 +57,7 @@ def test_equals_the_formula(options, no_fallback, calls):
     assert calls == [(1, 40, 37)] * 4
 
 
-@pytest.mark.parametrize("reduction", ["sum", pytest.param("none", marks=pytest.mark.long)])
+@pytest.mark.parametrize("reduction", ["sum", *long("none")])
 def test_several_chunks_after_one(reduction, monkeypatch, recwarn):
     # torch's compiler has confused chunks that were views of one storage, and refused a last one of a row.
     torch.compiler.reset()

@@ -14,29 +14,26 @@ pytest.importorskip("triton", minversion="3.0", reason="the interpreter of older
 HERE = Path(__file__).parent
 INTERPRETER = {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
 LONG = ["triton_cases.py", "triton_step_costs.py"]  # have cases marked as long, too
+SUITES = sorted(path.name for path in HERE.glob("triton_*.py") if path.stem.endswith(("cases", "costs")))
 
 
-def passes(name, *chosen, environment):
+def output_of(name, marks):
+    # Costs are counted by what the interpreter launches.
+    environment = {} if torch.cuda.is_available() and "costs" not in name else INTERPRETER
     paths = f"pythonpath=. tests tests/losses {HERE}"
-    words = ("-m", "pytest", "-q", "-o", paths, *chosen, HERE / name)
-    assert " passed" in run(sys.executable, *words, cwd=REPOSITORY, env=environment)
+    words = ("-m", "pytest", "-q", "-o", paths, "-m", marks, HERE / name)
+    return run(sys.executable, *words, cwd=REPOSITORY, env=environment)
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in HERE.glob("triton_*cases.py")))
-def test_triton_cases(name):
-    environment = {} if torch.cuda.is_available() else INTERPRETER
-    passes(name, "-m", "not long", environment=environment)
-
-
-@pytest.mark.parametrize("name", ["triton_focal_costs.py", "triton_step_costs.py"])
-def test_costs_counted_in_the_interpreter(name):
-    passes(name, "-m", "not long", environment=INTERPRETER)
+@pytest.mark.parametrize("name", SUITES)
+def test_suite(name):
+    assert " passed" in output_of(name, "not long")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", LONG)
-def test_more_of_them_in_the_interpreter(name):
-    passes(name, "-m", "long", environment=INTERPRETER)
+def test_more_of_it(name):
+    assert " passed" in output_of(name, "long")
 
 
 @pytest.mark.long

@@ -9,6 +9,7 @@ from el_plugins.losses.dispatch import kernel_options
 from el_plugins.losses.kernels import soft_target_function, softmax_launch_triton, softmax_rows, use
 from el_plugins.losses.options import RowOptions
 from tests.losses.kernels.comparisons import assert_no_worse, results
+from tests.marks import long
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 OPTIONS = [
@@ -46,9 +47,7 @@ def case(count, classes, dtype=torch.float32):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize(
-    "classes", [1, 3, 423, *(pytest.param(many, marks=pytest.mark.long) for many in (2, 4096))]
-)
+@pytest.mark.parametrize("classes", [1, 3, 423, *long(2, 4096)])
 def test_equals_the_formula(options, classes):
     z, target = case(7, classes)
     z[0, target[0]] = 60.0  # p indistinguishable from 1
@@ -62,9 +61,7 @@ def test_equals_the_formula(options, classes):
 
 
 @pytest.mark.parametrize("options", OPTIONS[1:5:3], ids=str)
-@pytest.mark.parametrize(
-    "classes", [16240, *(pytest.param(many, marks=pytest.mark.long) for many in (32000, 131071))]
-)
+@pytest.mark.parametrize("classes", [16240, *long(32000, 131071)])
 def test_large_vocabularies(options, classes):
     test_equals_the_formula(options, classes)
 
@@ -106,9 +103,7 @@ def test_narrow_dtypes(dtype):
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("options", GENERAL, ids=str)
-@pytest.mark.parametrize(
-    "classes", [19, 423, *(pytest.param(few, marks=pytest.mark.long) for few in (2, 70))]
-)
+@pytest.mark.parametrize("classes", [19, 423, *long(2, 70)])
 @pytest.mark.parametrize("is_long", [False, True])
 def test_any_bonus_and_class_weights(options, classes, weighted, is_long, monkeypatch):
     if is_long:  # more than once through the loops
@@ -157,9 +152,7 @@ def test_targets_out_of_range_are_marked():
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, *GENERAL[:2]], ids=str)
-@pytest.mark.parametrize(
-    "classes", [5, 5000, *(pytest.param(few, marks=pytest.mark.long) for few in (1, 423))]
-)
+@pytest.mark.parametrize("classes", [5, 5000, *long(1, 423)])
 def test_class_probabilities(options, classes, weighted):
     z, _ = case(6, classes)
     q = torch.rand(6, classes, device=DEVICE)

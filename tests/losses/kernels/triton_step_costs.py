@@ -10,6 +10,7 @@ import torch
 from el_plugins.losses import encouraging_loss
 from el_plugins.losses.kernels import soft_target_function, softmax_launch_triton, softmax_rows, use
 from tests.losses.kernels.counting import counted
+from tests.marks import long
 
 MOST = 16  # operations and launches of a step
 STEPS = [
@@ -20,9 +21,7 @@ STEPS = [
     for weighted in (False, True)
 ]
 # Every seventh of them has each value of each option.
-FEW = [
-    step if place % 7 == 0 else pytest.param(step, marks=pytest.mark.long) for place, step in enumerate(STEPS)
-]
+FEW = [*STEPS[::7], *long(*(step for place, step in enumerate(STEPS) if place % 7))]
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
 
 from el_plugins.nmt.benchmark.__main__ import main
+from tests.marks import long
 
 
 @pytest.fixture(scope="module")
@@ -144,12 +145,17 @@ def test_check_trains_nothing(benchmark, tmp_path):
 
 @pytest.mark.parametrize(
     "how",
-    ["ctrl-c in the background", *(pytest.param(how, marks=pytest.mark.long) for how in ("kill", "ctrl-c"))],
+    ["ctrl-c in the background", *long("kill", "ctrl-c")],
 )
 def test_a_signal_ends_the_training_too(benchmark, how, tmp_path):
-    long = tmp_path / "long.yaml"
-    long.write_text(benchmark[0].read_text().replace("--max-update 6", "--max-update 100000"))
-    command = [str(Path(sys.executable).with_name("el-nmt-benchmark")), str(long), "--output", str(tmp_path)]
+    settings = tmp_path / "long.yaml"
+    settings.write_text(benchmark[0].read_text().replace("--max-update 6", "--max-update 100000"))
+    command = [
+        str(Path(sys.executable).with_name("el-nmt-benchmark")),
+        str(settings),
+        "--output",
+        str(tmp_path),
+    ]
     marker = f"STOP_TEST={tmp_path.name}"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **dict([marker.split("=")])}
     if how == "ctrl-c in the background":  # a shell starts it with that ignored
