@@ -7,6 +7,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from tests.forked import run_forked
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 PLUGIN = Path(str(find_spec("el_plugins").origin)).parent  # in the checkout, or installed
 TINY_MODEL = (
@@ -28,19 +30,24 @@ ONE_BY_ONE = ["--batch-size", "1", "--required-batch-size-multiple", "1"]
 def run(*command, cwd=None, check=True, text=None, env=None):
     """Run a console command of this Python's environment; its output, then its errors."""
     words = list(map(str, command))
-    program = shutil.which(words[0], path=str(Path(sys.executable).parent)) or words[0]
-    done = subprocess.run(
-        [program, *words[1:]],
-        cwd=cwd,
-        input=text,
-        env={**os.environ, "PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", **(env or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    own = {"PYTHONWARNINGS": "ignore", "OMP_NUM_THREADS": "1", **(env or {})}
+    if words[0].startswith("fairseq-") and text is None:
+        output, errors, status = run_forked(words, cwd, own)
+    else:
+        program = shutil.which(words[0], path=str(Path(sys.executable).parent)) or words[0]
+        done = subprocess.run(
+            [program, *words[1:]],
+            cwd=cwd,
+            input=text,
+            env={**os.environ, **own},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        output, errors, status = done.stdout, done.stderr, done.returncode
     if check:
-        assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return done.stdout + done.stderr
+        assert status == 0, (output + errors)[-3000:]
+    return output + errors
 
 
 def processes(marker):
