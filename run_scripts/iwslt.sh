@@ -15,11 +15,12 @@ while (($#)); do
     esac
     shift 2
 done
+[[ ${NUM_GPUS:-0} =~ ^[0-9]+$ ]] || die "NUM_GPUS must be a whole number, got $NUM_GPUS"
+[[ ${PRECISION:-fp32} =~ ^(fp16|bf16|fp32)$ ]] || die "PRECISION must be fp16, bf16 or fp32, got $PRECISION"
 python=${PYTHON:-python} rank=${NODE_RANK:-${SLURM_NODEID:-0}}
 read -r gpus precision < <("$python" -c 'import torch.cuda as c
 n = c.device_count(); print(n, "fp16" if n and c.get_device_capability() >= (7, 0) else "fp32")')
 processes=${NUM_GPUS:-$gpus}
-[[ $processes =~ ^[0-9]+$ ]] || die "NUM_GPUS must be a whole number, got $processes"
 visible=${CUDA_VISIBLE_DEVICES:-$(seq -s , 0 99)}
 export CUDA_VISIBLE_DEVICES=
 if ((processes > 0)); then
@@ -28,9 +29,9 @@ else
     echo "no GPU: training on the CPU, which takes weeks for the whole schedule" >&2
     processes=${PROCESSES:-1} precision=fp32
 fi
-[[ ${PRECISION:=$precision} =~ ^(fp16|bf16|fp32)$ ]] || die "PRECISION must be fp16, bf16 or fp32, got $PRECISION"
 train=(--max-tokens "${MAX_TOKENS:-4096}" ${UPDATE_FREQ:+--update-freq "$UPDATE_FREQ"})
-[[ $PRECISION == fp32 ]] || train+=("--$PRECISION")
+precision=${PRECISION:-$precision}
+[[ $precision == fp32 ]] || train+=("--$precision")
 choice+=(--processes "$processes" --nodes "${NNODES:-${SLURM_NNODES:-1}}" ${ANY_BATCH:+--any-batch} ${DRY_RUN:+--dry-run})
 benchmark=("$python" -m el_plugins.nmt.benchmark "$(dirname "$0")/../examples/$recipe.yaml" --output "$output" "${choice[@]}")
 if [[ -z ${DRY_RUN:-} ]]; then

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import PLUGIN, REPOSITORY, TINY_MODEL, TRAINING
+from tests.marks import long
 
 
 def python(script, *path, cwd=None, check=True):
@@ -61,11 +62,8 @@ def site(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize(
-    "installed",
-    [pytest.param(True, id="installed"), pytest.param(False, id="checkout", marks=pytest.mark.long)],
-)
+@pytest.mark.parametrize("order", [*list(ORDERS)[:2], *long(*list(ORDERS)[2:])])
+@pytest.mark.parametrize("installed", [True, *long(False)])
 def test_registers_whatever_the_order(order, installed, site, tmp_path):
     root = site if installed else REPOSITORY
     parts = {"host": IMPORT, "user_dir": user_dir("el_plugins" if installed else PLUGIN), "check": CHECK}

@@ -43,7 +43,7 @@ def test_without_the_import_detectron2_says_so():
     [
         ("", {"DETECTRON2_ENV_MODULE": "detectron2_heads"}),
         ("import detectron2_heads; ", {}),
-        ("import detectron2, el_plugins; ", {}),
+        pytest.param("import detectron2, el_plugins; ", {}, marks=pytest.mark.long),
     ],
 )
 def test_a_stock_config_finds_it(first, environment, tmp_path):

@@ -19,7 +19,7 @@ pytest.importorskip("sklearn")
 from detectron2 import model_zoo
 from sklearn.datasets import load_digits
 
-from detectron2_heads.train_net import LossNormalizer, argument_parser, check_processes
+from detectron2_heads.train_net import LossNormalizer, argument_parser, check_processes, setup
 from experiments.detection.coco import write_split
 from experiments.detection.digits import scenes
 from tests.detectron2_heads.detectors import STOCK_YAML, gradients, retinanet, sample, training_losses
@@ -115,16 +115,16 @@ def test_nothing_detected_is_valid_json(data, tmp_path):
 def test_bad_input_is_named(data, tmp_path):
     output = train_net(data, tmp_path / "out", "MODEL.RETINANET.HALT", "all", check=False)
     assert "halt (MODEL.RETINANET.HALT) must be one of foreground, both, authors, got 'all'" in output
-    missing = train_net(tmp_path, tmp_path / "out", check=False)
-    assert f"--dataset mine_train: {tmp_path / 'train.json'} does not exist" in missing
-    if not torch.cuda.is_available():
-        many = run(sys.executable, "-m", "detectron2_heads.train_net", "--num-gpus", 2, check=False)
-        assert "--num-gpus must be at most the 0 found, got 2" in many
+    json_file = tmp_path / "train.json"
+    missing = argument_parser().parse_args(["--dataset", "mine_train", str(json_file), str(tmp_path)])
+    with pytest.raises(FileNotFoundError, match=f"--dataset mine_train: {json_file} does not exist"):
+        setup(missing)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"num_gpus": 1000}, f"--num-gpus must be at most the {torch.cuda.device_count()} found, got 1000"),
         ({"num_gpus": -1}, "--num-gpus must be 1 or more, got -1"),
         ({"num_machines": 0}, "--num-machines must be 1 or more, got 0"),
         ({"num_machines": 2, "machine_rank": 2}, "--machine-rank must be 0 to 1, got 2"),

@@ -20,7 +20,7 @@ EXAMPLES = [
     ("torchvision_retinanet.py", "torchvision"),
     ("torchvision_segmentation.py", "torchvision"),
 ]
-LONG = {"timm_training.py", "huggingface_marian.py"}
+LONG = {"timm_training.py", "huggingface_marian.py", "torchvision_retinanet.py"}
 NUMBER = r"(-?\d+\.\d+)"
 
 

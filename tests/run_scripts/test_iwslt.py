@@ -50,6 +50,7 @@ def test_german_english(de_en, de_en_script, archives):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.log")} == logs
 
 
+@pytest.mark.long
 def test_two_processes(de_en, de_en_script, archives, tmp_path):
     output = prepared(de_en, tmp_path / "out")
     arguments = ["--loss", "el", "--", *SMALL, "--max-update", "10"]

@@ -55,6 +55,13 @@ def test_results(benchmark, corpus):
     assert 0.1 < training["memory_gib"] < 10
 
 
+def refused(*arguments):
+    """The reason that is given in this process."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in arguments])
+    return str(stop.value)
+
+
 def test_again_does_nothing_and_a_changed_setting_is_refused(benchmark):
     settings, output, _ = benchmark
     # What is large is not needed any more.
@@ -65,8 +72,7 @@ def test_again_does_nothing_and_a_changed_setting_is_refused(benchmark):
     assert {path: path.stat().st_mtime for path in (output / "runs").rglob("*")} == before
     changed = settings.with_name("changed.yaml")
     changed.write_text(settings.read_text().replace("--lr 0.01", "--lr 0.02"))
-    refused = run("el-nmt-benchmark", changed, "--output", output, check=False)
-    assert "was made with other settings (train): take another folder" in refused
+    assert "was made with other settings (train): take another folder" in refused(changed, "--output", output)
     assert {path: path.stat().st_mtime for path in (output / "runs").rglob("*")} == before
 
 
@@ -112,10 +118,10 @@ def test_nothing_but_diverged_runs(tiny_settings, tmp_path):
 
 
 def test_bad_input_is_named(benchmark, tmp_path, capsys):
-    assert "No such file" in run("el-nmt-benchmark", tmp_path / "none.yaml", check=False)
+    assert "No such file" in refused(tmp_path / "none.yaml")
     settings = tmp_path / "missing.yaml"
     settings.write_text(benchmark[0].read_text().replace("test.en", "none.en"))
-    assert "none.en does not exist, and no command" in run("el-nmt-benchmark", settings, check=False)
+    assert "none.en does not exist, and no command" in refused(settings)
     for hours in ("nan", "inf", "0"):
         with pytest.raises(SystemExit):
             main([str(settings), "--hours", hours])
@@ -137,16 +143,13 @@ def test_another_detokenizer_scores_again_and_translates_nothing(benchmark):
 
 def test_check_trains_nothing(benchmark, tmp_path):
     settings, _, _ = benchmark
-    command = ("el-nmt-benchmark", settings, "--output", tmp_path / "out", "--check")
-    assert "all checks passed" in run(*command)
-    assert "unrecognized arguments: --wrong" in run(*command, "--", "--wrong", check=False)
+    command = (settings, "--output", tmp_path / "out", "--check")
+    assert "all checks passed" in run("el-nmt-benchmark", *command)
+    assert "unrecognized arguments: --wrong" in refused(*command, "--", "--wrong")
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    "how",
-    ["ctrl-c in the background", *long("kill", "ctrl-c")],
-)
+@pytest.mark.parametrize("how", ["ctrl-c in the background", *long("kill", "ctrl-c")])
 def test_a_signal_ends_the_training_too(benchmark, how, tmp_path):
     settings = tmp_path / "long.yaml"
     settings.write_text(benchmark[0].read_text().replace("--max-update 6", "--max-update 100000"))
