@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
+pytest.importorskip("torchvision")
+
 from experiments.studies.data import Images
 from experiments.studies.models import Classifier
 from experiments.studies.settings import read_settings

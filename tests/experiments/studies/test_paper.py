@@ -1,5 +1,9 @@
 """The page of the paper's tables, from a study on scikit-learn's digits."""
 
+import pytest
+
+pytest.importorskip("torchvision")
+
 from experiments.studies import paper
 
 

@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 
+pytest.importorskip("transformers")
+
 from el_plugins.integrations.transformers import use_encouraging_loss
 from tests.integrations.transformers.language_models import (
     MODELS,

@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+pytest.importorskip("transformers")
+
 from el_plugins.integrations.transformers import use_encouraging_loss
 from tests.integrations.transformers.language_models import VOCABULARY, batch, made, transformers
 

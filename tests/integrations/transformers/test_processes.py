@@ -9,6 +9,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
 from el_plugins.integrations.transformers import use_encouraging_loss
 from tests.integrations.transformers.language_models import (
     batch,
@@ -19,8 +22,6 @@ from tests.integrations.transformers.language_models import (
     transformers,
 )
 from tests.integrations.transformers.training import arguments, examples, expected_of
-
-pytest.importorskip("accelerate")
 
 
 def in_trainer(rank, folder):

@@ -5,6 +5,8 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
+pytest.importorskip("transformers")
+
 from el_plugins.integrations.transformers import use_encouraging_loss
 from tests.integrations.transformers.language_models import (
     BOTH,

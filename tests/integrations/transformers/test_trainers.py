@@ -5,6 +5,9 @@ import copy
 import pytest
 import torch
 
+pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
 from el_plugins.integrations.transformers import use_encouraging_loss
 from tests.integrations.transformers.language_models import (
     VOCABULARY,
@@ -13,8 +16,6 @@ from tests.integrations.transformers.language_models import (
     transformers,
 )
 from tests.integrations.transformers.training import arguments, as_batch, examples, expected_of
-
-pytest.importorskip("accelerate")
 
 
 @pytest.mark.parametrize("name", ["Llama", "Marian"])
