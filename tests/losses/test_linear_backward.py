@@ -58,6 +58,10 @@ def test_rows_at_a_time_of_a_gpu(monkeypatch):
             hidden = torch.empty(count, 4, device="cuda", dtype=dtype)
         return linear_function.rows_at_a_time(hidden, classes)
 
+    try:
+        rows(1, 1)
+    except RuntimeError as error:
+        pytest.skip(f"torch {torch.__version__} has no fake tensors of a GPU that is missing: {error}")
     assert rows(8192, 32_000) == rows(8192, 131_072) == rows(100, 10**7) == 1024
     assert rows(8192, 6_632) == 4864  # 19 times 256, below 2**25 logits
     assert rows(2**20, 131_072) == 2**16

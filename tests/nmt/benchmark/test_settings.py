@@ -46,7 +46,7 @@ def test_paths_start_from_the_file(tmp_path):
         ("train: --arch", 'train: "--arch \'x" # ', r"train: No closing quotation in \"--arch 'x\""),
         ("--log-end 1", "--log-end '1", "arguments of el: No closing quotation in .*--log-end '1"),
         ("seeds: [1, 2]", 'seeds: [1]\ngenerate: "\'"', "generate: No closing quotation in"),
-        ("seeds: [1, 2]", "seeds: [one]", "'one' .* could not be converted to Integer"),
+        ("seeds: [1, 2]", "seeds: [one]", "'one'.* could not be converted to Integer"),
         ("seeds: [1, 2]", "seeds: [1, 1]", r"seeds must be .* all different, got \[1, 1\]"),
         ("seeds: [1, 2]", "seeds: [0]", "seeds must be 1 or more, got 0"),
         ("seeds: [1, 2]", "seeds: []", "seeds must be one or more"),
