@@ -15,6 +15,7 @@ from el_plugins.nmt.benchmark.training import PLUGIN, average
 from el_plugins.nmt.score import score_file
 from el_plugins.utils import commands
 from el_plugins.utils.files import atomic_file, read_json, write_json
+from el_plugins.utils.versions import versions
 
 VALID = "valid"
 
@@ -51,6 +52,8 @@ def generate_command(run: Run, model: Path, subset: str, penalty: float | None) 
     command = ["fairseq-generate", data.folder, "--user-dir", str(PLUGIN), "--path", str(model)]
     command += ["--source-lang", data.source, "--target-lang", data.target, "--gen-subset", subset]
     command += ["--required-batch-size-multiple", "1", *shlex.split(run.benchmark.generate)]
+    if "fairseq" in versions(["fairseq"]):  # the official one, which fails on padded batches with torch 2
+        command += ["--batch-size", "1"]
     command += ["--remove-bpe", data.remove_bpe] if data.remove_bpe else []
     return command + ([] if penalty is None else ["--lenpen", f"{penalty:g}"])
 
