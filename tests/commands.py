@@ -7,6 +7,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
 from tests.forked import run_forked
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -48,6 +50,13 @@ def run(*command, cwd=None, check=True, text=None, env=None):
     if check:
         assert status == 0, (output + errors)[-3000:]
     return output + errors
+
+
+def refusal(main, *arguments):
+    """Why the entry point ``main`` stops, called in this process."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(map(str, arguments)))
+    return str(stop.value)
 
 
 def processes(marker):

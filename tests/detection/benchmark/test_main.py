@@ -18,20 +18,13 @@ pytest.importorskip("detectron2")
 pytest.importorskip("scipy")
 
 from el_plugins.detection.benchmark.__main__ import main
-from tests.commands import processes
+from tests.commands import processes, refusal
 from tests.detection.benchmark.command import benchmark, command, rows
 
 FOCAL = ("focal", "")
 HALTED = ("halted", "MODEL.META_ARCHITECTURE HaltedFocalRetinaNet MODEL.RETINANET.HALT_THRESHOLD 1")
 DIVERGES = ("diverges", "SOLVER.BASE_LR 1e30 SOLVER.WARMUP_ITERS 0 SOLVER.MAX_ITER 9")
 FAILS = ("fails", "DATALOADER.SAMPLER_TRAIN None")
-
-
-def refused(*arguments):
-    """The reason that is given in this process."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(word) for word in arguments])
-    return str(stop.value)
 
 
 def test_failed_and_diverged_runs_stop_no_other(tiny, tmp_path):
@@ -54,9 +47,9 @@ def test_failed_and_diverged_runs_stop_no_other(tiny, tmp_path):
     assert "2 of them complete already" in again
     assert "diverges/seed1 diverged at step" in again
     before = (output / "runs" / "halted" / "seed1" / "result.json").read_text()
-    halted = (settings, "--output", output, "--systems", "halted", "--options")
-    assert "was made with other settings (SOLVER.BASE_LR)" in refused(*halted, "SOLVER.BASE_LR 0.5")
-    assert "1 of them complete already" in benchmark(*halted, "SOLVER.CHECKPOINT_PERIOD 7")
+    changed = (settings, "--output", output, "--systems", "halted", "--options")
+    assert "was made with other settings (SOLVER.BASE_LR)" in refusal(main, *changed, "SOLVER.BASE_LR 0.5")
+    assert "1 of them complete already" in benchmark(*changed, "SOLVER.CHECKPOINT_PERIOD 7")
     assert (output / "runs" / "halted" / "seed1" / "result.json").read_text() == before
 
 
@@ -73,9 +66,10 @@ def test_other_data_are_refused_and_an_evaluation_is_no_training(tiny, digits, t
     content = json.loads((data / "train.json").read_text())
     content["annotations"].pop()
     (data / "train.json").write_text(json.dumps(content))
-    assert "was made with other settings (train data): take another" in refused(settings, "--output", output)
+    refused = refusal(main, settings, "--output", output)
+    assert "was made with other settings (train data): take another folder" in refused
     next((data / "val").iterdir()).unlink()
-    assert "lacks 1 of 2 images" in refused(settings, "--output", output)
+    assert "lacks 1 of 2 images" in refusal(main, settings, "--output", output)
 
 
 @pytest.mark.long
@@ -190,5 +184,5 @@ def test_bad_input_is_named(tiny, tmp_path):
     odd = benchmark(tiny(("odd", "SOLVER.BASE_LRR 1")), "--output", tmp_path / "out", check=False)
     assert "the config of system odd: Non-existent key: SOLVER.BASE_LRR" in odd
     assert "Traceback" not in odd
-    missing = refused(tiny(FOCAL, data=tmp_path), "--output", tmp_path / "out")
+    missing = refusal(main, tiny(FOCAL, data=tmp_path), "--output", tmp_path / "out")
     assert f"{tmp_path / 'train.json'} is not a COCO annotation file" in missing

@@ -29,11 +29,11 @@ def test_compiled(options, inplace, no_fallback):
 def test_compiled_code_is_not_reused_for_other_settings(no_fallback):
     # torch has run code compiled for one exponent with another.
     z, target = torch.randn(6, 5), torch.randint(5, (6,))
-    for exponent in (2.0, 0.5):
+    for exponent in (2.0, 0.5, 3.0):
         options = {"bonus": "power", "bonus_exponent": exponent, "label_smoothing": 0.1}
         exact = results(z.double(), target, **options)
         torch.testing.assert_close(results(z, target, "compiled", **options), exact, rtol=1e-5, atol=1e-6)
-    for gamma in (2.0, 0.5, 1.0):
+    for gamma in (2.0, 0.5, 1.0, 1.5):
         actual = {}
         for path in ("formula", "compiled"):
             with use(path):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands import processes, run
+from tests.commands import processes, refusal, run
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
@@ -55,13 +55,6 @@ def test_results(benchmark, corpus):
     assert 0.1 < training["memory_gib"] < 10
 
 
-def refused(*arguments):
-    """The reason that is given in this process."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(word) for word in arguments])
-    return str(stop.value)
-
-
 def test_again_does_nothing_and_a_changed_setting_is_refused(benchmark):
     settings, output, _ = benchmark
     # What is large is not needed any more.
@@ -72,7 +65,9 @@ def test_again_does_nothing_and_a_changed_setting_is_refused(benchmark):
     assert {path: path.stat().st_mtime for path in (output / "runs").rglob("*")} == before
     changed = settings.with_name("changed.yaml")
     changed.write_text(settings.read_text().replace("--lr 0.01", "--lr 0.02"))
-    assert "was made with other settings (train): take another folder" in refused(changed, "--output", output)
+    assert "was made with other settings (train): take another folder" in refusal(
+        main, changed, "--output", output
+    )
     assert {path: path.stat().st_mtime for path in (output / "runs").rglob("*")} == before
 
 
@@ -118,10 +113,10 @@ def test_nothing_but_diverged_runs(tiny_settings, tmp_path):
 
 
 def test_bad_input_is_named(benchmark, tmp_path, capsys):
-    assert "No such file" in refused(tmp_path / "none.yaml")
+    assert "No such file" in refusal(main, tmp_path / "none.yaml")
     settings = tmp_path / "missing.yaml"
     settings.write_text(benchmark[0].read_text().replace("test.en", "none.en"))
-    assert "none.en does not exist, and no command" in refused(settings)
+    assert "none.en does not exist, and no command" in refusal(main, settings)
     for hours in ("nan", "inf", "0"):
         with pytest.raises(SystemExit):
             main([str(settings), "--hours", hours])
@@ -145,7 +140,7 @@ def test_check_trains_nothing(benchmark, tmp_path):
     settings, _, _ = benchmark
     command = (settings, "--output", tmp_path / "out", "--check")
     assert "all checks passed" in run("el-nmt-benchmark", *command)
-    assert "unrecognized arguments: --wrong" in refused(*command, "--", "--wrong")
+    assert "unrecognized arguments: --wrong" in refusal(main, *command, "--", "--wrong")
     assert not (tmp_path / "out").exists()
 
 
