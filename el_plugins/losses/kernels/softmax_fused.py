@@ -78,10 +78,19 @@ def losses_and_gradient_of(
     z_target = z.gather(1, target)
     losses, log_p, state = softmax.losses(stats, z_target, target, valid, options)
     left = valid & (stats.total < VANISHING)
-    gradient = gradient_of(e, options, state, grad_output, options.elsewhere * grad_output)
+    state = state._replace(scale=stored(state.scale), grad_per_e=stored(state.grad_per_e))
+    gradient = gradient_of(e, options, state, grad_output, stored(options.elsewhere * grad_output))
     # 0 * NaN is NaN: an ignored row may hold it.
     gradient = torch.where(left, z, torch.where(valid, gradient, 0))
-    top = torch.where(left, stats.top, state.grad_top * grad_output)
-    gradient = torch.where(columns == stats.top_class, top, gradient)
-    of_target = torch.where(left, z_target, state.grad_target * grad_output)
-    return losses, log_p, left, torch.where(columns == target, of_target, gradient)
+    of_top = stats.top_class, stats.top, state.grad_top
+    of_target = target, z_target, state.grad_target
+    for index, logit, its_gradient in (of_top, of_target):
+        its_gradient = torch.where(left, logit, its_gradient * grad_output)
+        is_it = columns == stored(index.to(columns.dtype))
+        gradient = torch.where(is_it, stored(its_gradient), gradient)
+    return losses, log_p, left, gradient
+
+
+def stored(x: Tensor) -> Tensor:
+    """``x``, (n, 1), which compiled code then computes once a row, and not again for each class."""
+    return x.as_strided(x.shape, x.stride())
