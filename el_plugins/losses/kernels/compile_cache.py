@@ -21,7 +21,7 @@ MAX_SETTINGS = 64
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` through torch.compile, or as it is where that fails.
 
-    The code is for any number of rows, but for one V of arguments (n, V): it is a third faster than for any.
+    The code is for any number of rows, but for one V of arguments (n, V): it is faster than for any.
     """
     dynamic = torch.compile(function, dynamic=True)
     # Settings are constants. As variables, which torch makes of numbers for dynamic sizes, they have given
