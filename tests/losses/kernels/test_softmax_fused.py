@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from el_plugins.losses import dispatch, encouraging_loss
-from el_plugins.losses.kernels import softmax_fused, use
+from el_plugins.losses.kernels import compile_cache, softmax_fused, use
 from el_plugins.losses.kernels.chunks import CHUNK_ELEMENTS
 from tests.losses.kernels.comparisons import SETTINGS
 from tests.marks import long
@@ -123,3 +123,17 @@ def test_torch_defaults_do_not_matter(default, monkeypatch):
     finally:
         torch.set_default_dtype(before)
     torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+
+
+def test_more_vocabularies_than_are_compiled(monkeypatch):
+    monkeypatch.setattr(compile_cache, "MAX_SETTINGS", 1)
+    compile_cache.compiled.cache_clear()
+    torch._dynamo.reset()
+    for classes in (37, 41):
+        z, target = case(classes=classes)
+        exact = results(z.double(), target, "formula", reduction="sum")
+        torch.testing.assert_close(
+            results(z, target, "compiled", reduction="sum"), exact, rtol=2e-6, atol=1e-6
+        )
+    compile_cache.compiled.cache_clear()
+    torch._dynamo.reset()
