@@ -25,7 +25,7 @@ help:
 	@echo 'make test-classic  losses and criterion on official fairseq 0.12.2, Python 3.10, torch 2.2'
 	@echo 'make matrix        the suite on the wheel in every environment that is supported, each from nothing (hours, 40 GB)'
 	@echo 'make trust         killed processes, full disks, hostile input; into benchmarks/results/trust.md (an hour)'
-	@echo 'make bench         time and memory of the losses and of training beside their peers, into outputs/benchmarks (half an hour)'
+	@echo 'make bench         time and memory of the losses and of training beside their peers, into outputs/benchmarks (30 to 50 minutes)'
 	@echo 'make bench-gpu     the losses beside their peers on this GPU, into benchmarks/results/gpu, and the tests that need one'
 	@echo 'make studies       the paper'\''s other studies on small real data, five seeds (half an hour)'
 	@echo 'make docs          the documentation as a site that needs no network, into outputs/docs'
