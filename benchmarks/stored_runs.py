@@ -5,7 +5,8 @@
 
 ``store`` copies the scores, settings, measures of tokens and translations of the averaged checkpoint from
 OUTPUT to FOLDER, which belongs under version control. ``restore`` makes runs of them in OUTPUT;
-``el-nmt-benchmark`` takes these as complete and reports them.
+``el-nmt-benchmark`` takes these as complete and reports them. Their speed is left out: stored runs may be of
+several machines, or have been paused, which fairseq's clock does not know.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from el_plugins.nmt.benchmark.settings import Benchmark, Data, read_settings
 from el_plugins.nmt.score import read_lines
 from el_plugins.nmt.scoring import read_generated
 from el_plugins.utils.divergence import DIVERGED
-from el_plugins.utils.files import atomic_dir, write_text
+from el_plugins.utils.files import atomic_dir, write_json, write_text
 from el_plugins.utils.program import program
 
 COPIED = ("settings.json", "tokens.npz", "result.json")
+SPEED = ("minutes", "words_per_second")
 
 
 def copy(source: Run, folder: Path) -> None:
@@ -72,6 +74,10 @@ def restore(stored: Run, run: Run) -> None:
     data = run.benchmark.data
     with atomic_dir(run.folder) as folder:
         copy(stored, folder)
+        record = stored.read_result()
+        for figure in SPEED:
+            record.get("training", {}).pop(figure, None)
+        write_json(folder / run.result.name, record)
         (folder / run.translations.name).mkdir()
         for subset, name in translations(stored):
             columns = {"S": tokens(data, subset, data.source), "T": tokens(data, subset, data.target)}

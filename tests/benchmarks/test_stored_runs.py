@@ -38,6 +38,8 @@ def test_a_restored_run_is_complete_and_has_the_same_scores(settings, stored, tm
     printed = run("el-nmt-benchmark", settings, "--systems", "ce", "--output", tmp_path / "again")
     assert "1 runs in" in printed
     assert "1 of them complete already" in printed
+    assert "peak memory (GiB)" in printed
+    assert "words a second" not in printed
     for path in (output / "results.jsonl", *(output / "figures").iterdir()):
         assert path.read_text() == (tmp_path / "again" / path.relative_to(output)).read_text()
 

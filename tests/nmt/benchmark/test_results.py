@@ -89,6 +89,12 @@ def test_without_all_translations_nothing_is_pooled(run):
     assert "tokens" not in results.runs["el/seed1"]
 
 
+def test_commands_are_those_that_the_files_begin_with(run):
+    path = run.folder / "translations" / "averaged.test_b.txt"
+    path.write_text(path.read_text().partition("\n")[2])
+    assert read_runs(run.benchmark, [run], {}).runs["el/seed1"]["commands"] == ["fairseq-generate"]
+
+
 @pytest.mark.parametrize("step", [840, None])
 def test_a_diverged_run_has_no_scores(run, step):
     run.result.write_text(json.dumps({"system": "el", "seed": 1, "diverged": step, "curve": {}}))
