@@ -48,9 +48,14 @@ Made by `python -m experiments.studies.paper`. Every claim stands beside the pap
 difference, with its 95 % interval over seeds and the p of a paired t-test, not corrected for the number of
 claims. Each section says what differs from the paper's setting. A study is shown when all seeds of all its
 systems are there. CIFAR-10 may have been read from images re-encoded as JPEG; the section then says so."""
+MISSING = """## Not complete
+
+Data, settings and commands are there, what lacks is time: a run takes minutes on a CPU core, all of them a day.
+"""
 TAIL = """## Elsewhere, and not repeated
 
-- Translation (Figure 4, Tables 1, 2, 8): [Multi30k](../protocol.md); IWSLT was not at hand, its recipes are.
+- Translation (Figure 4, Tables 1, 2, 8): [Multi30k](multi30k_de_en/report.md), by [a protocol](../protocol.md); IWSLT was
+  not at hand, its recipes are.
 - Detection (Table 10): [blood cells](bccd/report.md) in place of COCO, which needs GPUs.
 - ImageNet (Figure 4, Tables 1, 4) and iNaturalist (Tables 3, 9): need GPUs: see `examples/studies`."""
 
@@ -74,7 +79,7 @@ def page(root: str, run: bool) -> str:
             section = report.section(study, figures, settings, results, RESULTS.with_suffix(".md"))
             sections.append(f"{section}\n\n`{command}`")
     if missing:
-        sections.append("\n".join(["## Not complete\n", *missing]))
+        sections.append("\n".join([MISSING, *missing]))
     return "\n\n".join([HEAD, *sections, TAIL]) + "\n"
 
 
