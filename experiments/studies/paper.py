@@ -50,12 +50,13 @@ claims. Each section says what differs from the paper's setting. A study is show
 systems are there. CIFAR-10 may have been read from images re-encoded as JPEG; the section then says so."""
 MISSING = """## Not complete
 
-Data, settings and commands are there, what lacks is time: a run takes minutes on a CPU core, all of them a day.
+Data, settings and commands are there, what lacks is time: a run takes minutes on a CPU core, all of them
+a day.
 """
 TAIL = """## Elsewhere, and not repeated
 
-- Translation (Figure 4, Tables 1, 2, 8): [Multi30k](multi30k_de_en/report.md), by [a protocol](../protocol.md); IWSLT was
-  not at hand, its recipes are.
+- Translation (Figure 4, Tables 1, 2, 8): [Multi30k](multi30k_de_en/report.md), by
+  [a protocol](../protocol.md); IWSLT was not at hand, its recipes are.
 - Detection (Table 10): [blood cells](bccd/report.md) in place of COCO, which needs GPUs.
 - ImageNet (Figure 4, Tables 1, 4) and iNaturalist (Tables 3, 9): need GPUs: see `examples/studies`."""
 
