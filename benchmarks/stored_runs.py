@@ -3,7 +3,7 @@
     python -m benchmarks.stored_runs store SETTINGS FOLDER --output OUTPUT
     python -m benchmarks.stored_runs restore SETTINGS FOLDER --output OUTPUT
 
-``store`` copies the scores, settings, measures of tokens and translations of the averaged checkpoint from
+``store`` copies the scores, settings, curves and translations of the averaged checkpoint from
 OUTPUT to FOLDER, which belongs under version control. ``restore`` makes runs of them in OUTPUT;
 ``el-nmt-benchmark`` takes these as complete and reports them. Their speed is left out: stored runs may be of
 several machines, or have been paused, which fairseq's clock does not know.
@@ -25,7 +25,7 @@ from el_plugins.utils.divergence import DIVERGED
 from el_plugins.utils.files import atomic_dir, write_json, write_text
 from el_plugins.utils.program import program
 
-COPIED = ("settings.json", "tokens.npz", "result.json")
+COPIED = ("settings.json", "result.json")
 SPEED = ("minutes", "words_per_second")
 
 
