@@ -25,15 +25,8 @@ from el_plugins.utils.divergence import DIVERGED
 from el_plugins.utils.files import atomic_dir, write_json, write_text
 from el_plugins.utils.program import program
 
-COPIED = ("settings.json", "result.json")
+SETTINGS = "settings.json"
 SPEED = ("minutes", "words_per_second")
-
-
-def copy(source: Run, folder: Path) -> None:
-    """Copy the files of ``source`` that need no change to ``folder``."""
-    for name in COPIED:
-        if (source.folder / name).exists():
-            shutil.copyfile(source.folder / name, folder / name)
 
 
 def translations(run: Run) -> Iterator[tuple[str, str]]:
@@ -47,7 +40,8 @@ def translations(run: Run) -> Iterator[tuple[str, str]]:
 def store(run: Run, stored: Run) -> None:
     """Copy the complete ``run`` to ``stored``, its translations as plain lines of tokens."""
     with atomic_dir(stored.folder) as folder:
-        copy(run, folder)
+        for path in (run.folder / SETTINGS, run.result):
+            shutil.copyfile(path, folder / path.name)
         for _, name in translations(run):
             lines = read_generated(run.translations / name).hypotheses
             write_text(folder / name, "".join(f"{line}\n" for line in lines))
@@ -73,7 +67,7 @@ def restore(stored: Run, run: Run) -> None:
     stored.check()
     data = run.benchmark.data
     with atomic_dir(run.folder) as folder:
-        copy(stored, folder)
+        shutil.copyfile(stored.folder / SETTINGS, folder / SETTINGS)
         record = stored.read_result()
         for figure in SPEED:
             record.get("training", {}).pop(figure, None)
