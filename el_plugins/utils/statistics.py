@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from scipy.stats import ttest_rel
 
+ROUNDING = 1e-12  # differences below this share of the scores are the rounding of equal ones
+
 
 def paired_t_test(system: Mapping[int, float], baseline: Mapping[int, float]) -> dict[str, Any]:
     """Paired comparison of scores by seed, over common seeds.
@@ -27,9 +29,11 @@ def paired_t_test(system: Mapping[int, float], baseline: Mapping[int, float]) ->
         "high": None,
         "p_value": None,
     }
+    rounding = ROUNDING * max((abs(score) for score in (*system.values(), *baseline.values())), default=0.0)
     if differences:
-        comparison["difference"] = float(np.mean(differences))
-    if len(set(differences)) > 1:
+        mean = float(np.mean(differences))
+        comparison["difference"] = mean if abs(mean) > rounding else 0.0
+    if differences and np.ptp(differences) > rounding:
         test = ttest_rel([system[seed] for seed in seeds], [baseline[seed] for seed in seeds])
         interval = test.confidence_interval(0.95)
         comparison.update(low=float(interval.low), high=float(interval.high), p_value=float(test.pvalue))

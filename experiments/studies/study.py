@@ -66,7 +66,8 @@ class Claim:
         same = (difference < 0) == self.lower
         if p_value is not None and p_value < 0.05:
             return ("reproduced" if same else "opposite"), ours
-        return f"{'same' if same else 'opposite'} direction, not significant", ours
+        tested = "not significant" if p_value is not None else "not tested"
+        return f"{'same' if same else 'opposite'} direction, {tested}", ours
 
 
 @dataclass(frozen=True)

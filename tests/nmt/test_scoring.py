@@ -3,7 +3,9 @@
 import math
 import sys
 
+import numpy as np
 import pytest
+from scipy import stats
 
 sacrebleu = pytest.importorskip("sacrebleu")
 
@@ -58,6 +60,29 @@ def test_paired_tests_tell_systems_apart(test):
     assert p_values["good"]["bleu"] < 0.01
     assert set(p_values["the same"].values()) == {1.0}
     assert p_values == paired_test({"bad": BAD, "good": GOOD, "the same": BAD}, REFERENCES, test)
+
+
+def test_the_bootstrap_counts_both_ends():
+    # Sentences of which either system breaks some, one of them a few more.
+    rng = np.random.default_rng(3)
+    chosen = rng.random((2, 200)) < [[0.3], [0.36]]
+    references = [f"the {number} cats sat on the mat of the old house" for number in range(200)]
+    first, second = (
+        [line.replace("sat on", "lay by") if bad else line for line, bad in zip(references, each)]
+        for each in chosen
+    )
+    # Brevity and matches are linear enough that BLEU's difference is nearly normal.
+    resamples = rng.integers(200, size=(300, 200))
+
+    def bleu(lines, chosen):
+        return sacrebleu.corpus_bleu([lines[i] for i in chosen], [[references[i] for i in chosen]]).score
+
+    deviation = np.std([bleu(first, one) - bleu(second, one) for one in resamples])
+    difference = bleu(first, range(200)) - bleu(second, range(200))
+    expected = 2 * stats.norm.sf(abs(difference) / deviation)
+    p_value = paired_test({"first": first, "second": second}, references, "bs")["second"]["bleu"]
+    assert 0.05 < expected < 0.2
+    assert p_value == pytest.approx(expected, rel=0.25)
 
 
 @pytest.mark.parametrize("test", ["bs", "ar"])

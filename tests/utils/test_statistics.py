@@ -24,3 +24,13 @@ def test_nothing_to_test(scores):
     assert test["difference"] is not None
     assert test["p_value"] is None
     assert paired_t_test(scores, {})["difference"] is None
+
+
+def test_rounding_is_no_difference():
+    # Each differs by 0.1, and as floats by a little more or less.
+    system, baseline = {1: 98.67, 2: 98.55, 3: 98.89}, {1: 98.57, 2: 98.45, 3: 98.79}
+    test = paired_t_test(system, baseline)
+    assert len({system[seed] - baseline[seed] for seed in system}) > 1
+    assert test["difference"] == pytest.approx(0.1)
+    assert test["p_value"] is test["low"] is None
+    assert paired_t_test({1: 0.1 + 0.2, 2: 1.0, 3: 1.2}, {1: 0.3, 2: 1.2, 3: 1.0})["difference"] == 0.0

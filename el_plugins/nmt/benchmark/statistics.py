@@ -15,11 +15,12 @@ METRICS = (TOKENISED, *metrics())
 CAVEATS = """\
 Over seeds: the mean difference to the baseline of the same seed, its 95 % confidence interval and the p-value
 of a paired t-test. They cover how training varies from seed to seed, on this test set; with few seeds only a
-large difference can show. Over sentences: p-values of paired bootstrap (1,000 resamples) and approximate
-randomisation (10,000 trials) between two trained models. They cover which sentences are in the test set, not
-that another seed trains another model. Holm's correction covers the systems that are compared with the
-baseline by one score on one test set; verdicts go by it. No p-value is corrected for the number of scores,
-test sets, checkpoints or seeds, and nothing here covers another corpus, another budget or another model size.
+large difference can show, and with one seed nothing is tested. Over sentences: two-sided p-values of paired
+bootstrap (1,000 resamples; twice sacrebleu's, which counts one side) and approximate randomisation (10,000
+trials) between two trained models. They cover which sentences are in the test set, not that another seed
+trains another model. Holm's correction covers the systems that are compared with the baseline by one score
+on one test set; verdicts go by it. No p-value is corrected for the number of scores, test sets, checkpoints
+or seeds, and nothing here covers another corpus, another budget or another model size.
 """
 
 
@@ -44,7 +45,9 @@ def verdict(metric: str, comparison: Mapping[str, Any]) -> str:
     difference, p_value = comparison["difference"], comparison["holm"]
     if difference is None:
         return "no result"
-    if p_value is None or math.isnan(p_value) or p_value >= 0.05:
+    if p_value is None:
+        return "not tested"
+    if math.isnan(p_value) or p_value >= 0.05:
         return "no significant difference"
     return "better" if (difference > 0) != (metric == "ter") else "worse"
 
@@ -64,7 +67,7 @@ def over_sentences(
     """
     raw = cached(
         cache,
-        [[[name, list(lines)] for name, lines in translations.items()], list(references)],
+        ["two-sided", [[name, list(lines)] for name, lines in translations.items()], list(references)],
         lambda: {test: paired_test(translations, references, test) for test in ("bs", "ar")},
     )
     return {**raw, **{f"{test}_holm": _corrected(by_system) for test, by_system in raw.items()}}

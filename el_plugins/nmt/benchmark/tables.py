@@ -34,11 +34,16 @@ def _number(value: float | None, style: str) -> str:
 
 
 def headline(section: Section) -> Table:
-    """BLEU and its difference to the baseline, one row per system."""
+    """BLEU and its difference to the baseline over the seeds of both, one row per system."""
     lines: Table = [["system", "seeds", "BLEU", *COMPARISON]]
     for name, figures in section.systems.items():
         bleu = figures["bleu"]
         compared = _compared("bleu", bleu) if "difference" in bleu else ["baseline", *"----"]
+        if (
+            bleu.get("difference") is not None
+            and figures["seeds"] != section.systems[section.baseline]["seeds"]
+        ):
+            compared[0] += f" (seeds in common: {bleu['seeds']})"
         lines.append([label(section, name), str(len(figures["seeds"])), _mean(bleu), *compared])
     return lines
 

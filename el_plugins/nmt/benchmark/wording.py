@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from el_plugins.nmt.benchmark.results import Results
@@ -10,6 +10,7 @@ from el_plugins.nmt.benchmark.sections import CHECKPOINTS, Section
 from el_plugins.nmt.benchmark.settings import POOLED
 from el_plugins.nmt.benchmark.statistics import verdict
 from el_plugins.utils.divergence import diverged_at
+from el_plugins.utils.statistics import mean_std
 
 NO_RESULT = "no result"
 
@@ -48,7 +49,8 @@ def verdicts(section: Section) -> list[tuple[str, str, str]]:
         elif figures["bleu"]["difference"] is None:
             why = f"it has no seed in common with {baseline}"
         else:
-            ratios = [f"{section.systems[one]['length_ratio']:.3f}" for one in (name, baseline)]
+            common = figures["bleu"]["differences"]
+            ratios = [f"{_length_ratio(section, one, common):.3f}" for one in (name, baseline)]
             why = f"BLEU {with_interval(figures['bleu'], baseline)}; {_over_sentences(section, name)}"
             why += f"length ratio {ratios[0]} against {ratios[1]}"
         verdicts_of.append((name, verdict("bleu", figures["bleu"]), f"{heading(section)}: {why}"))
@@ -66,13 +68,20 @@ def with_interval(compared: Mapping[str, Any], baseline: str) -> str:
 
 
 def _over_sentences(section: Section, system: str) -> str:
-    """In how many seeds the randomisation test is significant."""
-    p_values = [
-        test["ar_holm"]["bleu"] for test in section.tests if test["system"] == system and test["differences"]
-    ]
-    count = sum(p_value < 0.05 for p_value in p_values)
-    of = f"{len(p_values)} seed{'s' if len(p_values) > 1 else ''}"
-    return f"over sentences significant in {count} of {of}; " if p_values else ""
+    """In how many seeds the randomisation test is significant, by direction."""
+    tests = [test for test in section.tests if test["system"] == system and test["differences"]]
+    found = [test["differences"]["bleu"] for test in tests if test["ar_holm"]["bleu"] < 0.05]
+    counts = {"better": sum(one > 0 for one in found), "worse": sum(one < 0 for one in found)}
+    words = " and ".join(f"{word} in {count}" for word, count in counts.items() if count)
+    significant = f"significantly {words}" if words else "significant in none"
+    of = f"{len(tests)} seed{'s' if len(tests) > 1 else ''}"
+    return f"over sentences {significant} of {of}; " if tests else ""
+
+
+def _length_ratio(section: Section, system: str, seeds: Collection[int]) -> float:
+    """Mean over ``seeds``."""
+    rows = [row for row in section.rows if row["system"] == system and row["seed"] in seeds]
+    return mean_std([row["bleu"]["length_ratio"] for row in rows])[0]
 
 
 def interval(comparison: Mapping[str, Any]) -> str:

@@ -30,7 +30,7 @@ EXAMPLES = REPOSITORY / "examples" / "studies"
         ([2.0, 3.0, 2.5, 3.5, 2.2], False, "reproduced"),
         ([2.0, 3.0, 2.5, 3.5, 2.2], True, "opposite"),
         ([2.0, -3.0, 2.5, -1.4, 0.2], False, "same direction, not significant"),
-        ([1.0], True, "opposite direction, not significant"),
+        ([1.0], True, "opposite direction, not tested"),
         ([0.0, 0.0], False, "no difference"),
     ],
 )

@@ -10,7 +10,7 @@ from tests.commands import REPOSITORY
 pytest.importorskip("matplotlib")
 pytest.importorskip("sacrebleu")
 
-from el_plugins.nmt.benchmark import report
+from el_plugins.nmt.benchmark import report, wording
 from el_plugins.nmt.benchmark.figures import draw
 from el_plugins.nmt.benchmark.results import Results, read_rows
 from el_plugins.nmt.benchmark.sections import make_sections
@@ -56,7 +56,7 @@ def test_markdown(folder):
     # Differences 1, 1.5, 0.9: t = 6.117 with two degrees of freedom.
     # In the other two seeds the sentences score the same.
     sure = "95 % interval +0.33 to +1.93, p = 0.026, with Holm's correction 0.026, 3 seeds"
-    tests = "over sentences significant in 1 of 3 seeds; length ratio 0.970 against 0.970"
+    tests = "over sentences significantly better in 1 of 3 seeds; length ratio 0.970 against 0.970"
     verdict = f"- **el: better.** test, averaged checkpoint: BLEU +1.13 against ce ({sure}); {tests}."
     assert verdict in text
     assert "- **far: no result.** test, averaged checkpoint: far diverged at step 840 (seed 3)." in text
@@ -159,3 +159,17 @@ def test_html_never_scrolls_sideways(page, width, scheme):
     assert opened.eval_on_selector_all(".wide, pre", too_wide) == []
     paper = opened.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == {"light": "rgb(254, 254, 254)", "dark": "rgb(21, 23, 27)"}[scheme]
+
+
+def test_the_tests_over_sentences_have_a_direction():
+    # The sentences of both differ from the references in one word; only the scores say which is better.
+    results = made_up.results({"ce": [30.0, 30.0, 30.0], "el": [31.0, 29.0, 30.5]})
+    (section,) = make_sections(results)
+    for test, p_value in zip(section.tests, (0.01, 0.04, 0.2)):
+        test["ar_holm"]["bleu"] = p_value
+    ((_, verdict, why),) = wording.verdicts(section)
+    assert verdict == "no significant difference"
+    assert "over sentences significantly better in 1 and worse in 1 of 3 seeds; length" in why
+    for test in section.tests:
+        test["ar_holm"]["bleu"] = 1.0
+    assert "over sentences significant in none of 3 seeds; length" in wording.verdicts(section)[0][2]

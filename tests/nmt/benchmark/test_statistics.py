@@ -14,7 +14,7 @@ def test_verdict():
     assert verdict("ter", {"difference": 0.4, "holm": 0.03}) == "worse"
     assert verdict("bleu", {"difference": -0.4, "holm": 0.03}) == "worse"
     assert verdict("bleu", {"difference": 0.4, "holm": 0.05}) == "no significant difference"
-    assert verdict("bleu", {"difference": 0.4, "holm": None}) == "no significant difference"
+    assert verdict("bleu", {"difference": 0.4, "holm": None}) == "not tested"
     assert verdict("bleu", {"difference": None, "holm": None}) == "no result"
 
 

@@ -50,6 +50,15 @@ def test_the_runs_that_diverged_cost_nothing_and_validate_nothing(results):
     assert tables.headline(section)[2] == [name, "2", "no result", "no result", "-", "-", "-", "no result"]
 
 
+def test_a_difference_is_of_the_seeds_that_both_have(results):
+    # Seed 2 of the baseline is not there: its mean is of another seed alone.
+    results.rows = [row for row in results.rows if (row["system"], row["seed"]) != ("ce", 2)]
+    (section,) = make_sections(results)
+    baseline, system = tables.headline(section)[1:]
+    assert (baseline[2], system[2]) == ("31.00", "31.50 ± 0.71")
+    assert system[3:] == ["+0.00 (seeds in common: 1)", "-", "-", "-", "not tested"]
+
+
 def test_without_figures_a_table_is_its_heading(results):
     results.runs = {}
     assert len(tables.cost(results)) == len(tables.validation(results)) == 1
