@@ -13,8 +13,8 @@ from el_plugins.integrations.transformers import AttachedLoss, use_encouraging_l
 class EncouragingSFTTrainer(SFTTrainer):
     """``SFTTrainer`` with encouraging loss: the model's own, by :func:`use_encouraging_loss`.
 
-    Logs ``nll`` and ``well_classified``; ``entropy`` and ``mean_token_accuracy`` need the logits and are left
-    out.
+    Logs ``nll`` and ``well_classified``. TRL's own ``entropy`` and ``mean_token_accuracy``, which need the
+    logits, and ``num_tokens`` are left out.
 
     Args:
         args, kwargs: those of ``SFTTrainer``.

@@ -61,7 +61,8 @@ class BonusSchedule:
         check_count("delay", delay)
         check_count("warmup", warmup)
         check_choice("shape", shape, SHAPES)
-        self._losses: list[Any] = [m for m in loss.modules() if isinstance(getattr(m, "bonus", None), Bonus)]
+        # Its own attributes: a compiled module shows those of the module in it, which is listed, too.
+        self._losses: list[Any] = [m for m in loss.modules() if isinstance(vars(m).get("bonus"), Bonus)]
         if not self._losses:
             raise ValueError(f"loss must be a module with a bonus, such as EncouragingLoss, got {loss!r}")
         self.delay = delay

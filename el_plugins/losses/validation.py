@@ -33,7 +33,7 @@ def check_number(
     ``low`` and ``high`` are inclusive, ``above`` and ``below`` exclusive.
     """
     inside = (
-        (is_compiling() or math.isfinite(value))  # a scheduled number is symbolic in compiled code
+        (is_compiling() or is_finite(value))  # a scheduled number is symbolic in compiled code
         and (low is None or value >= low)
         and (above is None or value > above)
         and (high is None or value <= high)
@@ -45,9 +45,17 @@ def check_number(
         raise ValueError(f"{name} must be a finite number {wanted}, got {value!r}")
 
 
+def is_finite(value: object) -> bool:
+    """Whether ``value`` is a finite number; a text is none, such as YAML's ``1e-5``."""
+    try:
+        return math.isfinite(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+
+
 def check_count(name: str, value: int) -> None:
     """Raise ValueError unless ``value`` is an integer >= 0."""
-    if not isinstance(value, int) or value < 0:
+    if not isinstance(value, numbers.Integral) or value < 0:
         raise ValueError(f"{name} must be an integer >= 0, got {value!r}")
 
 

@@ -1,5 +1,7 @@
 """Encouraging loss at its edges: half precision, nothing to average, one class, large spreads, infinity."""
 
+import functools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -35,6 +37,19 @@ def test_nothing_to_average_gives_zero(reduction):
     loss.backward()
     assert loss.item() == 0
     assert torch.equal(z.grad, torch.zeros(3, 4))
+
+
+@pytest.mark.parametrize("inplace", [False, True])
+def test_a_sum_over_no_targets_divided_by_their_number_has_no_gradient(inplace):
+    # As a trainer divides, with F.cross_entropy: the loss is NaN, the weights are left alone.
+    gradients = []
+    for function in (F.cross_entropy, functools.partial(encouraging_loss, inplace=inplace)):
+        z = torch.ones(3, 4, requires_grad=True)
+        total = function(2 * z, torch.full((3,), -100), reduction="sum")
+        (total / torch.tensor(0)).backward()
+        gradients.append(z.grad)
+    assert torch.equal(gradients[0], torch.zeros(3, 4))
+    assert torch.equal(*gradients)
 
 
 @pytest.mark.parametrize("options", BONUS_OPTIONS, ids=str)

@@ -61,6 +61,8 @@ def test_under_vmap(label_smoothing):
         ({"bonus": "sine"}, "bonus must be one of log, aggressive, power, cosine, none, got 'sine'"),
         ({"log_end": -0.1}, "log_end must be a finite number >= 0 and <= 1, got -0.1"),
         ({"log_end": float("nan")}, "log_end must be a finite number >= 0 and <= 1, got nan"),
+        ({"log_end": "0.5"}, "log_end must be a finite number >= 0 and <= 1, got '0.5'"),
+        ({"label_smoothing": None}, "label_smoothing must be a finite number >= 0 and <= 1, got None"),
         ({"bonus_eps": 0.5}, "bonus_eps must be a finite number >= 0 and < 0.5, got 0.5"),
         ({"bonus_eps": -1e-5}, "bonus_eps must be a finite number >= 0 and < 0.5, got -1e-05"),
         ({"bonus_weight": torch.tensor(1.0)}, "bonus_weight must be a number, got a tensor"),

@@ -97,6 +97,17 @@ def test_second_derivatives_are_refused(small_chunks, options):
         torch.autograd.grad(loss, hidden, create_graph=True)
 
 
+@pytest.mark.parametrize("bias", [False, True])
+def test_nothing_divided_by_nothing_has_no_gradient(bias):
+    hidden, matrix, linear_bias, target = layer()
+    leaves = [hidden, matrix, *([linear_bias] if bias else [])]
+    total = linear_encouraging_loss(
+        hidden, matrix, target.fill_(-100), linear_bias=linear_bias if bias else None, reduction="sum"
+    )
+    for gradient in torch.autograd.grad(total / torch.tensor(0), leaves):
+        assert torch.equal(gradient, torch.zeros_like(gradient))
+
+
 def test_tied_weights_and_frozen_parts():
     hidden, matrix, _, target = layer()
     tied = [linear_encouraging_loss(matrix[:10] * hidden, matrix, target)]

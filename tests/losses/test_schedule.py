@@ -4,6 +4,7 @@ import io
 import re
 
 import mpmath
+import numpy as np
 import pytest
 import torch
 from torch._dynamo.utils import counters
@@ -184,3 +185,13 @@ def test_a_second_schedule_starts_from_the_initial_weight():
     assert loss.bonus.weight == 0
     schedule = BonusSchedule(loss)
     assert (loss.bonus.weight, schedule.base_weights) == (0.5, [0.5])
+
+
+def test_a_compiled_loss_counts_once():
+    loss = torch.compile(EncouragingLoss(log_end=0.5), backend="eager")
+    schedule = BonusSchedule(loss, delay=np.int64(1))
+    assert schedule.base_weights == [1.0]
+    resumed = EncouragingLoss(log_end=0.5)
+    schedule.step()
+    BonusSchedule(resumed, delay=1).load_state_dict(schedule.state_dict())
+    assert resumed.bonus.weight == loss.bonus.weight == 1.0

@@ -141,4 +141,9 @@ class HeadLoss:
     @staticmethod
     def _averaged(loss: Tensor, request: Request) -> Tensor:
         items = request.items
-        return loss if items is None else loss / (items.to(loss.device) if torch.is_tensor(items) else items)
+        if items is None:
+            return loss
+        if not torch.is_tensor(items):
+            return loss / (items or 1)
+        items = items.to(loss.device)
+        return loss / items.masked_fill(items == 0, 1)  # without any target 0, not 0 / 0

@@ -21,7 +21,8 @@ class Measured:
         """Count the tokens that are ``valid``, (N), of log probability ``log_p``, (N)."""
         log_p, valid = log_p.detach().reshape(-1), valid.reshape(-1)
         well_classified = (log_p > math.log(0.5)) & valid
-        sums = torch.stack([-log_p.double().sum(), well_classified.sum().double(), valid.sum().double()])
+        wide = torch.float32 if log_p.device.type == "mps" else torch.float64  # MPS has no float64
+        sums = torch.stack([part.to(wide).sum() for part in (-log_p, well_classified, valid)])
         before = self._totals.get(in_training)
         self._totals[in_training] = sums if before is None else before + sums
 

@@ -42,7 +42,7 @@ class LinearLoss(torch.autograd.Function):
         losses, log_p, gradients = chunked_forward_backward(
             input, matrix, bias, target, valid, options, path, grad_output, needs_grad
         )
-        ctx.gradients, ctx.dtype = gradients, input.dtype
+        ctx.gradients, ctx.dtype, ctx.has_target = gradients, input.dtype, valid.any()
         ctx.mark_non_differentiable(log_p)
         return losses.sum(), log_p
 
@@ -57,6 +57,8 @@ class LinearLoss(torch.autograd.Function):
                 "linear_encouraging_loss has already returned its gradients: a second backward through it "
                 "needs reduction='none'"
             )
+        # A sum over no targets that is divided by their number, 0, has no gradient, as in torch.
+        grad_output = torch.where(ctx.has_target, grad_output, 0)
         gradients = [None if g is None else product(g, grad_output, ctx.dtype) for g in gradients]
         return (*gradients, None, None, None, None)
 

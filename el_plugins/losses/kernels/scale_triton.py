@@ -20,7 +20,8 @@ def _scale(x_ptr, factor_ptr, count, BLOCK: tl.constexpr):
         for start in range(first, count, tl.num_programs(0) * BLOCK):
             here = start + tl.arange(0, BLOCK)
             x = tl.load(x_ptr + here, mask=here < count).to(tl.float32)
-            tl.store(x_ptr + here, x * factor, mask=here < count)
+            x = tl.where(x == 0, x, x * factor)  # also where the factor is infinite
+            tl.store(x_ptr + here, x, mask=here < count)
 
 
 @on_its_device

@@ -10,6 +10,7 @@ from torch import Tensor
 from el_plugins.losses.kernels.fallback import with_fallback
 from el_plugins.losses.kernels.memory import is_dense
 from el_plugins.losses.kernels.transforms import ONCE, is_legacy_batched
+from el_plugins.losses.validation import any_true
 
 
 def scaled(path: str, gradient: Tensor, grad_output: Tensor) -> Tensor:
@@ -25,7 +26,11 @@ def scaled(path: str, gradient: Tensor, grad_output: Tensor) -> Tensor:
 
 
 def scale_(path: str, gradient: Tensor, factor: Tensor) -> Tensor:
-    """Multiply ``gradient`` in place by the scalar ``factor``; for a factor of 1 it is not read."""
+    """Multiply ``gradient`` in place by the scalar ``factor``; for a factor of 1 it is not read.
+
+    0 stays 0 even if the factor is infinite: a sum over no targets that is divided by their number gives no
+    gradient, as with torch's own cross-entropy, instead of NaN.
+    """
     if path == "triton" and is_dense(gradient):
         from el_plugins.losses.kernels import scale_triton  # Triton is optional
 
@@ -36,8 +41,11 @@ def scale_(path: str, gradient: Tensor, factor: Tensor) -> Tensor:
 
 
 def plain_scale_(gradient: Tensor, factor: Tensor) -> Tensor:
-    """:func:`scale_` by a plain operation."""
-    return gradient.mul_(factor)
+    """:func:`scale_` by plain operations."""
+    if any_true(factor.isfinite()):  # unknown on a GPU
+        return gradient.mul_(factor)
+    zero = gradient == 0
+    return gradient.mul_(factor).masked_fill_(zero, 0)
 
 
 def graph_is_kept() -> bool:

@@ -46,6 +46,23 @@ def test_accumulated_updates_and_logs_are_those_of_the_whole_batch(name, tmp_pat
         torch.testing.assert_close(moved, wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_step_without_targets_changes_nothing(tmp_path, accumulation):
+    # Prompts that were truncated, say: every label is -100.
+    model = made("Llama")
+    data = examples(model)
+    for example in data:
+        example["labels"][:] = -100
+    settings = arguments(tmp_path, per_device_train_batch_size=2, gradient_accumulation_steps=accumulation)
+    trained = copy.deepcopy(model)
+    with use_encouraging_loss(trained, log_end=0.5):
+        trainer = transformers.Trainer(trained, settings, train_dataset=data)
+        trainer.train()
+    assert trainer.state.log_history[0]["loss"] == 0
+    for before, after in zip(model.parameters(), trained.parameters()):
+        assert torch.equal(before, after)
+
+
 def test_evaluation_and_generation(tmp_path):
     model = made("Marian")
     data = examples(model)

@@ -95,6 +95,17 @@ def test_layouts_dtypes_and_nothing(no_fallback, calls):
     assert len(calls) == 7
 
 
+@pytest.mark.parametrize("inplace", [False, True])
+def test_nothing_divided_by_nothing_has_no_gradient(inplace, no_fallback, calls):
+    z, target = case()
+    leaf = z.requires_grad_()
+    with use("compiled"):
+        total = encouraging_loss(leaf * 1, target.fill_(-100), reduction="sum", inplace=inplace)
+    (total / torch.tensor(0)).backward()
+    assert len(calls) == 1
+    assert torch.equal(leaf.grad, torch.zeros_like(leaf))
+
+
 def test_a_second_backward_and_an_upstream_gradient(no_fallback):
     z, target = case()
     leaf = z.requires_grad_()
