@@ -17,8 +17,16 @@ def test_energy_and_margin():
 def test_ood_scores():
     scores = ood_scores(torch.log(torch.tensor([[1.0, 3.0], [8.0, 8.0]])))
     assert scores["minimum_energy"].exp().tolist() == pytest.approx([1 / 3, 1 / 8])
-    assert scores["maximum_probability"].tolist() == pytest.approx([-0.75, -0.5])
+    assert (-scores["maximum_probability"]).sigmoid().tolist() == pytest.approx([0.75, 0.5])
     assert scores["free_energy"].exp().tolist() == pytest.approx([1 / 4, 1 / 16])
+
+
+def test_probabilities_that_round_to_one_still_rank():
+    logits = torch.tensor([[22.0, 0.0, 1.0], [32.0, 2.0, 0.0], [0.0, 30.0, 29.0]])
+    assert logits.softmax(1).max(1).values[:2].tolist() == [1.0, 1.0]
+    scores = ood_scores(logits)["maximum_probability"]
+    exact = logits.double().log_softmax(1).max(1).values.neg()  # 1 - p, nearly
+    assert scores.argsort().tolist() == exact.argsort().tolist() == [1, 0, 2]
 
 
 def test_ood_metrics_against_scikit_learn():

@@ -52,10 +52,10 @@ def divergences(results: Results) -> str:
     return "\n".join(f"- {name}: {'; '.join(lines)}" for name, lines in runs.items() if lines)
 
 
-def verdicts(study: Study, results: Results) -> str:
+def verdicts(study: Study, settings: Settings, results: Results) -> str:
     """One row per claim: what the paper says, our difference, and whether the direction is the same."""
     lines = [["claim", "paper", "ours", "verdict"]]
-    for claim in study.claims:
+    for claim in [claim for claim in study.claims if claim.data in ("", settings.data)]:
         verdict, ours = claim.verdict(results)
         lines.append([claim.text(), claim.paper, ours, verdict])
     return aligned(lines)
@@ -95,7 +95,11 @@ def section(study: Study, name: str, settings: Settings, results: Results, page:
         f"## {study.title} ({settings.data})",
         " ".join([f"{study.paper}. Here: {setting}.", *filter(None, notes)]),
     ]
-    lines += [scores(study, results), *filter(None, [divergences(results)]), verdicts(study, results)]
+    lines += [
+        scores(study, results),
+        *filter(None, [divergences(results)]),
+        verdicts(study, settings, results),
+    ]
     lines += [f"![{path.stem.replace('_', ' ')}]({path.parent.name}/{path.name})" for path in figures]
     return "\n\n".join(lines)
 

@@ -20,7 +20,7 @@ SMALLEST = {
     "attacked": 1,
     "auto_attacked": 1,
 }
-SCHEDULES = ("one_cycle", "steps")
+SCHEDULES = ("one_cycle", "cosine", "steps")
 
 
 @dataclass
@@ -40,7 +40,7 @@ class Settings:
     batch_size: int = 32  # of each process
     optimizer: str = "adamw"  # sgd (with Nesterov's momentum), momentum (without), or any of timm
     lr: float = 0.003
-    schedule: str = "one_cycle"  # or steps: the learning rate falls to a tenth after each of drops
+    schedule: str = "one_cycle"  # cosine, or steps: the learning rate falls to a tenth after each of drops
     drops: List[float] = field(default_factory=list)  # as shares of the training
     deferred: float = 0.5  # share of the training before a deferred loss takes over (long_tail, graphs)
     weight_decay: float = 0.01

@@ -37,6 +37,7 @@ class Claim:
     measure: str
     paper: str  # its numbers and where they stand
     lower: bool = False
+    data: str = ""  # the only data set that it is about, where the paper's differ
 
     def text(self) -> str:
         """The claim in words."""
@@ -106,16 +107,9 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
     Raises:
         ValueError: the folder holds results of other settings.
     """
-    shared = {
-        name: value
-        for name, value in asdict(settings).items()
-        if name not in ("seeds", "workers", "root", "note")
-    }
-    shared["data"] = source(settings)
-    shared["processes"] = PartialState().num_processes  # each has its own batch
     main = PartialState().is_main_process
     if main:
-        check_settings(shared, folder)
+        check_settings(_recorded(settings), folder)
     results: dict[str, dict[int, Any]] = {name: {} for name in study.systems}
     pairs = [(seed, name) for seed in settings.seeds for name in study.systems]
     # Every process of torchrun trains every run with the others, so none can be ahead by a run.
@@ -139,12 +133,30 @@ def run_study(study: Study, settings: Settings, folder: Path) -> Results:
 
 
 def stored_results(study: Study, settings: Settings, folder: Path) -> Results:
-    """What :func:`run_study` has already kept in ``folder``, of the settings' seeds; nothing is run."""
+    """What :func:`run_study` has already kept in ``folder``, of the settings' seeds; nothing is run.
+
+    Raises:
+        ValueError: the folder holds results of other settings.
+    """
+    if folder.exists():
+        check_settings(_recorded(settings), folder)
     paths = {name: {seed: run_path(folder, name, seed) for seed in settings.seeds} for name in study.systems}
     return {
         name: {seed: read_json(path) for seed, path in by_seed.items() if path.exists()}
         for name, by_seed in paths.items()
     }
+
+
+def _recorded(settings: Settings) -> dict[str, Any]:
+    """What all results of a folder share."""
+    shared = {
+        name: value
+        for name, value in asdict(settings).items()
+        if name not in ("seeds", "workers", "root", "note")
+    }
+    shared["data"] = source(settings)
+    shared["processes"] = PartialState().num_processes  # each has its own batch
+    return shared
 
 
 def _measured(study: Study, settings: Settings, name: str, seed: int) -> Mapping[str, Any]:

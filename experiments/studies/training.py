@@ -95,6 +95,8 @@ def learning_rates(
     if settings.schedule == "steps":
         drops = [round(drop * steps) for drop in settings.drops]
         return torch.optim.lr_scheduler.MultiStepLR(optimizer, drops, gamma=0.1)
+    if settings.schedule == "cosine":
+        return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     highest = optimizer.param_groups[0]["lr"]
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer, max_lr=highest, total_steps=steps, cycle_momentum=False

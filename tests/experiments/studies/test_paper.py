@@ -8,7 +8,7 @@ from experiments.studies import paper
 
 
 def test_a_study_is_shown_when_it_is_complete(tmp_path, monkeypatch):
-    (tmp_path / "tiny.yaml").write_text("{data: digits, epochs: 1, seeds: [1, 2], note: Tiny.}\n")
+    (tmp_path / "tiny.yaml").write_text("data: digits\nepochs: 1\nseeds: [1, 2]\nnote: Tiny.\n")
     monkeypatch.setattr(paper, "SETTINGS", tmp_path)
     monkeypatch.setattr(paper, "RESULTS", tmp_path / "paper")
     monkeypatch.setattr(paper, "SOURCES", (paper.Source("tiny", ("probe",)),))
@@ -23,3 +23,7 @@ def test_a_study_is_shown_when_it_is_complete(tmp_path, monkeypatch):
     assert paper.page(str(tmp_path), run=False) == complete
     (next((tmp_path / "paper/tiny/probe/runs").iterdir())).unlink()
     assert "3 of 4 runs" in paper.page(str(tmp_path), run=False)
+    with (tmp_path / "tiny.yaml").open("a") as file:
+        file.write("lr: 0.5\n")
+    with pytest.raises(ValueError, match=r"probe was made with other settings \(lr\)"):
+        paper.page(str(tmp_path), run=False)

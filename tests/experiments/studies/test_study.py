@@ -151,7 +151,7 @@ def test_settings_layers(tmp_path):
         ("optimizer=sdg", "one of .*adamw.*, got 'sdg'"),
         ("epoch=3", "epoch"),
         ("tail=0.5", "tail must be 1 or more, got 0.5"),
-        ("schedule=cosine", "schedule must be one of one_cycle, steps, got 'cosine'"),
+        ("schedule=linear", "schedule must be one of one_cycle, cosine, steps, got 'linear'"),
         ("drops=[0.5]", "drops need schedule=steps"),
         ("deferred=1", "shares of the training, between 0 and 1, got .* and 1.0"),
         ("auto_attacked=301", "auto_attacked must be at most the 300 of attacked, got 301"),
@@ -162,6 +162,34 @@ def test_settings_layers(tmp_path):
 def test_bad_settings_are_named(given, message):
     with pytest.raises(ValueError, match=message):
         read_settings({}, None, [given])
+
+
+def test_a_claim_of_one_data_set_has_no_verdict_on_another():
+    # Cross-entropy is better calibrated on one of the paper's data sets, encouraging loss on the other.
+    claims = [
+        Claim("EL", "CE", "ece", "lower here", lower=True, data="mnist"),
+        Claim("EL", "CE", "ece", "higher here", data="cifar10"),
+    ]
+    study = Study("A title", "Table 0", {}, lambda *_: {}, {}, claims)
+    results = {"EL": {1: {"ece": 2.0}}, "CE": {1: {"ece": 1.0}}}
+    rows = {
+        data: report.verdicts(study, Settings(data=data), results) for data in ("mnist", "cifar10", "digits")
+    }
+    assert "opposite direction" in rows["mnist"]
+    assert "higher here" not in rows["mnist"]
+    assert "same direction" in rows["cifar10"]
+    assert " here" not in rows["digits"]
+
+
+def test_a_cosine_falls_to_nothing():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.5)
+    schedule = learning_rates(optimizer, Settings(lr=0.5, schedule="cosine"), 10)
+    rates = []
+    for _ in range(10):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.25 * (1 + math.cos(math.pi * step / 10)) for step in range(10)])
 
 
 def test_drops_make_the_learning_rate_fall_at_shares_of_the_training():
