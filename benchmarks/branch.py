@@ -22,7 +22,7 @@ from el_plugins.checkpoints.choose import numbered_checkpoints
 from el_plugins.checkpoints.safe_loading import load_checkpoint
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.settings import System, read_settings
-from el_plugins.utils.files import atomic_dir, write_text
+from el_plugins.utils.files import atomic_dir, check_settings, write_text
 from el_plugins.utils.program import program
 
 
@@ -78,6 +78,7 @@ def branch(base: Run, late: Run) -> Path:
         for name, path in {**named, "checkpoint_last.pt": last, "checkpoint_best.pt": scores[best]}.items():
             shutil.copyfile(path, folder / late.checkpoints.name / name)
         write_text(folder / late.log.name, saved.rpartition("\n")[0] + "\n")
+        check_settings(late.training_settings, folder)
     return last
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from el_plugins.utils.files import atomic_dir, check_settings, write_text
 from el_plugins.utils.locks import locked
 
 NAME = re.compile(r"\w[\w-]*")
+SHARD = re.compile(r"(train|valid)\d+")
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent),
     undefined=jinja2.StrictUndefined,
@@ -45,14 +47,16 @@ def prepare(splits: Splits, recipe: Recipe, folder: Path) -> None:
     for name in (*tests, recipe.source, recipe.target):
         if not NAME.fullmatch(name):
             raise ValueError(f"names of test sets and languages: letters, digits, - and _, got {name!r}")
-    if "," in str(folder):
-        raise ValueError(f"fairseq-preprocess splits names at commas, so FOLDER must have none, got {folder}")
+        if SHARD.fullmatch(name):
+            raise ValueError(f"fairseq would take a test set called {name!r} for a part of train or valid")
+    if found := [sign for sign in (",", os.pathsep) if sign in str(folder)]:
+        raise ValueError(f"FOLDER must have no {found[0]!r}, where fairseq splits names, got {folder}")
     folder.parent.mkdir(parents=True, exist_ok=True)
     settings = {**asdict(recipe), "text": {part: digest(text) for part, text in splits.items()}}
     with locked(folder.with_name(folder.name + ".lock")) as lock:
         if not folder.exists():
             with atomic_dir(folder) as unfinished:
-                make(splits, recipe, unfinished, lock)
+                make(splits, recipe, unfinished, folder.name, lock)
                 check_settings(settings, unfinished)
             print(f"made {folder}; edit {folder / 'benchmark.yaml'} and run el-nmt-benchmark on it")
         elif (folder / "settings.json").exists():
@@ -70,8 +74,12 @@ def digest(text: dict[str, list[str]]) -> str:
     return total.hexdigest()
 
 
-def make(splits: Splits, recipe: Recipe, folder: Path, lock: int) -> None:
-    """Fill ``folder`` as :func:`prepare` says; the commands inherit the descriptor ``lock``."""
+def make(splits: Splits, recipe: Recipe, folder: Path, name: str, lock: int) -> None:
+    """Fill ``folder`` as :func:`prepare` says; the commands inherit the descriptor ``lock``.
+
+    Args:
+        name: of the folder when it is complete.
+    """
     pieces = recipe.subwords == "sentencepiece"
     tokens = tokenise(splits, escape=recipe.escape) if recipe.moses else dict(splits)
     if not pieces:
@@ -90,7 +98,8 @@ def make(splits: Splits, recipe: Recipe, folder: Path, lock: int) -> None:
     else:
         words = split_words(tokens, recipe.size, folder / "codes", separate=recipe.separate)
     binarise(words, recipe, folder, lock)
-    write_settings(recipe, [part for part in tokens if part not in ("train", "valid")], folder)
+    tests = [part for part in tokens if part not in ("train", "valid")]
+    write_settings(recipe, tests, folder, name)
 
 
 def write_part(folder: Path, part: str, text: dict[str, list[str]]) -> None:
@@ -126,7 +135,7 @@ def binarise(splits: Splits, recipe: Recipe, folder: Path, lock: int) -> None:
     numbered.rmdir()
 
 
-def write_settings(recipe: Recipe, tests: Sequence[str], folder: Path) -> None:
+def write_settings(recipe: Recipe, tests: Sequence[str], folder: Path, name: str) -> None:
     """Write ``folder/benchmark.yaml``, which the user edits for el-nmt-benchmark."""
     template = TEMPLATES.get_template("benchmark.yaml.jinja")
-    write_text(folder / "benchmark.yaml", template.render(recipe=recipe, tests=tests or ["valid"]))
+    write_text(folder / "benchmark.yaml", template.render(recipe=recipe, tests=tests or ["valid"], name=name))

@@ -24,7 +24,9 @@ def split_words(splits: Splits, merges: int, codes: Path, *, separate: bool = Fa
         with path.open("w", encoding="utf-8") as file:
             learn_bpe(lines, file, merges)
         with path.open(encoding="utf-8") as file:
-            return BPE(file).process_line
+            bpe = BPE(file)
+        # It splits at blanks only, and fairseq at every space, such as French's before a colon.
+        return lambda line: bpe.process_line(" ".join(line.split()))
 
     return _apply(splits, _learn(splits, learn, codes, separate))
 

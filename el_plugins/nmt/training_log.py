@@ -18,11 +18,17 @@ DIVERGENCE = re.compile(
 
 
 def training_line(line: str) -> dict[str, Any]:
-    """The figures of one log line of a training step or validation, by name; empty for other lines."""
+    """The figures of one log line of a training step or validation, by name; empty for other lines.
+
+    So is a line that a full disk or a loss of power has cut short.
+    """
     parts = line.split(" | ", 3)
     if len(parts) < 4 or not parts[3].startswith('{"'):
         return {}
-    return json.loads(parts[3])
+    try:
+        return json.loads(parts[3])
+    except json.JSONDecodeError:
+        return {}
 
 
 def nonfinite_update(figures: Mapping[str, Any]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shlex
 import shutil
@@ -19,6 +20,8 @@ ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
     "MALLOC_TRIM_THRESHOLD_": str(2**33),
 }
+
+SENTENCE = re.compile(r"[A-Z]-\d+\t")  # fairseq-generate's, whose text may look like a path
 
 
 def environment() -> dict[str, str]:
@@ -57,8 +60,8 @@ def run(
     """Run ``command``, its output and errors to ``log``, each line also to ``watch``.
 
     Output is unbuffered, so that lines of its two streams do not mix. Paths below the current folder are
-    logged relative to it, so that logs do not depend on the machine. If this process is interrupted, the
-    command is terminated.
+    logged relative to it, so that logs do not depend on the machine; sentences stay as they are. If this
+    process is interrupted, the command is terminated.
 
     Args:
         command: the first word is looked up by :func:`find_command`.
@@ -69,9 +72,11 @@ def run(
         RuntimeError: the command is missing or ends with an error; the message has the log's last lines.
     """
     words = [find_command(str(command[0])), *map(str, command[1:])]
+    before = log.read_bytes() if append and log.exists() else b""
     with naming(log), log.open("a" if append else "w", encoding="utf-8") as file:
-        here = f"{Path.cwd()}/"
-        file.write(f"$ {shlex.join(words)}\n".replace(here, ""))
+        if before and not before.endswith(b"\n"):  # cut short by a full disk or a loss of power
+            file.write("\n")
+        file.write(shortened(f"$ {shlex.join(words)}\n"))
         with subprocess.Popen(
             words,
             stdout=subprocess.PIPE,
@@ -84,7 +89,7 @@ def run(
             assert process.stdout is not None  # for mypy: PIPE was asked for
             try:
                 for line in process.stdout:
-                    file.write(line.replace(here, ""))
+                    file.write(shortened(line))
                     file.flush()
                     if watch:
                         watch(line)
@@ -96,6 +101,12 @@ def run(
         raise RuntimeError(
             "\n".join([f"{command[0]} ended with exit status {process.returncode}; its output ends:", *tail])
         )
+
+
+def shortened(line: str) -> str:
+    """A line with paths below the current folder relative to it, unless it is a sentence."""
+    here = f"{Path.cwd()}/"
+    return line if here == "//" or SENTENCE.match(line) else line.replace(here, "")
 
 
 def memory_of_children() -> float:

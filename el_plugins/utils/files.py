@@ -69,7 +69,7 @@ def read_text(path: Path) -> str:
         ValueError: it is not UTF-8; the message names it.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
 

@@ -19,6 +19,10 @@ def test_a_branched_run_is_the_whole_one(settings, tmp_path):
     output = tmp_path / "output"
     run("el-nmt-benchmark", settings, "--systems", "ce", "--output", output)
     assert "late/seed1 goes on from checkpoint" in run(*BRANCH, settings, "ce", "late", "--output", output)
+    changed = settings.with_name("changed.yaml")
+    changed.write_text(settings.read_text().replace("--lr ", "--lr 1"))
+    refused = run("el-nmt-benchmark", changed, "--systems", "late", "--output", output, check=False)
+    assert "was made with other settings (train)" in refused
     results = []
     for folder in (output, tmp_path / "whole"):
         run("el-nmt-benchmark", settings, "--systems", "late", "--output", folder)

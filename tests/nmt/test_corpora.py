@@ -104,3 +104,10 @@ def test_separate_subwords_know_only_their_language(tmp_path):
     )
     assert together["train"]["en"][0] == "abab"
     assert separate["test"] == {"de": ["a@@ b@@ a@@ b"], "en": ["abab"]}
+
+
+def test_every_space_of_unicode_is_between_words(tmp_path):
+    # French has no-break spaces before signs. fairseq splits at them, so subwords must not hide them.
+    text = {part: {"fr": ["il dit\u00a0: non\u202f!"] * 3} for part in ("train", "test")}
+    (line, *_) = split_words(text, 4, tmp_path / "codes")["test"]["fr"]
+    assert " ".join(line.split()).replace("@@ ", "") == "il dit : non !"

@@ -72,5 +72,8 @@ def test_bad_values_are_named(text, tmp_path):
     assert "max_length must be 1 or more, got 0" in fails(words(text, made, "--max-length", "0"))
     assert "none of 24 training pairs has 1 to 2 tokens" in fails(words(text, made, "--max-length", "2"))
     assert "letters, digits, - and _, got 'a b'" in fails([made, *words(text, f"a b={text / 'test'}")])
-    assert "splits names at commas" in fails(words(text, f"{made},too"))
+    for sign in ",:":
+        assert f"FOLDER must have no {sign!r}, where fairseq splits" in fails(words(text, f"{made}{sign}too"))
+    refused = fails([made, *words(text, f"train1={text / 'test'}")])
+    assert "fairseq would take a test set called 'train1' for a part of train" in refused
     assert not (tmp_path / "made").exists()

@@ -9,7 +9,7 @@ from tests.commands import ONE_BY_ONE, PLUGIN, run
 sacrebleu = pytest.importorskip("sacrebleu")
 pytest.importorskip("fairseq")
 
-from el_plugins.nmt.score import main
+from el_plugins.nmt.score import main, score_file
 from el_plugins.nmt.scoring import score_tokenised
 
 
@@ -99,6 +99,13 @@ def test_the_folder_of_json_is_made_and_a_pipe_is_read_once(tmp_path):
     (tmp_path / "file").touch()
     text = run(*command[:-1], tmp_path / "file" / "a.json", text="one\n", check=False)
     assert text.splitlines()[-1] == f"el-score: {tmp_path / 'file'}: File exists"
+
+
+def test_a_byte_order_mark_is_no_word(tmp_path):
+    for name, encoding in (("out", "utf-8"), ("ref", "utf-8-sig")):
+        (tmp_path / name).write_text("one two three four\n", encoding=encoding)
+    scores = score_file(tmp_path / "out", tmp_path / "ref")
+    assert scores["bleu"]["score"] == pytest.approx(100)
 
 
 def test_missing_sentences_point_to_the_flag_of_fairseq(tmp_path):

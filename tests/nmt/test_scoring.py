@@ -120,6 +120,16 @@ def test_training_log(trained, tmp_path):
     assert gpu_memory(log) is None
 
 
+def test_a_line_that_was_cut_short_has_no_figures(trained, tmp_path):
+    # By a full disk: the next command goes on below it.
+    log = tmp_path / "train.log"
+    lines = [line for line in trained[1].splitlines() if "train_wpb" in line or "valid_loss" in line]
+    log.write_text("\n".join([*lines, lines[-1][:-30], "$ fairseq-train data", ""]))
+    assert sorted(validations(log)) == [3, 4, 6, 8, 9, 12]
+    assert training_line(lines[-1])
+    assert training_line(lines[-1][:-30]) == {}
+
+
 def test_gpu_memory_is_what_was_not_free(tmp_path):
     log = tmp_path / "train.log"
     # As fairseq's trainer writes it, on two GPUs.

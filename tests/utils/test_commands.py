@@ -1,5 +1,7 @@
 """Logs of the commands that are run."""
 
+import pytest
+
 from el_plugins.utils.commands import run
 
 
@@ -9,3 +11,22 @@ def test_a_log_names_no_folder_of_this_machine(tmp_path, monkeypatch):
     header, line = (tmp_path / "log").read_text().splitlines()
     assert header.endswith(" data/bin")
     assert line == "data/bin"
+
+
+@pytest.mark.parametrize("folder", ["/", None])
+def test_sentences_stay_as_they_are(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder or tmp_path)
+    sentence = f"see http://example.org and {tmp_path}/cache"
+    run(["python", "-c", f"print('H-0\\t-0.1\\t{sentence}')"], tmp_path / "log")
+    assert (tmp_path / "log").read_text().splitlines()[1] == f"H-0\t-0.1\t{sentence}"
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"), [("", ""), ("one\n", "one\n"), ("one\ncut sh", "one\ncut sh\n")]
+)
+def test_a_line_that_was_cut_short_ends_before_the_next_command(before, expected, tmp_path):
+    log = tmp_path / "log"
+    log.write_text(before)
+    run(["python", "-c", "print('two')"], log, append=True)
+    assert log.read_text().startswith(f"{expected}$ ")
+    assert log.read_text().endswith("\ntwo\n")

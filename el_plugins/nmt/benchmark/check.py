@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
 from collections.abc import Callable, Sequence
@@ -9,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from el_plugins.nmt.benchmark.corpus import pair
-from el_plugins.nmt.benchmark.evaluation import VALID, generate_command
+from el_plugins.nmt.benchmark.evaluation import generate_command
 from el_plugins.nmt.benchmark.launch import Machines
-from el_plugins.nmt.benchmark.runs import Run
+from el_plugins.nmt.benchmark.runs import VALID, Run
 from el_plugins.nmt.benchmark.settings import Data
 from el_plugins.nmt.benchmark.training import command
 from el_plugins.nmt.score import read_lines
@@ -35,7 +36,12 @@ def check(runs: Sequence[Run]) -> None:
     for run in {run.system.name: run for run in runs}.values():
         words = command(run, Machines())
         start = words.index(benchmark.data.folder)
-        _parse(options.get_training_parser, words[start:], f"the training of {run.system.name}")
+        parsed = _parse(options.get_training_parser, words[start:], f"the training of {run.system.name}")
+        if 0 < parsed.keep_last_epochs < benchmark.average:
+            raise ValueError(
+                f"--keep-last-epochs must be at least {benchmark.average}, which are averaged, "
+                f"got {parsed.keep_last_epochs} for {run.system.name}"
+            )
     words = generate_command(runs[0], Path("model.pt"), VALID, None)[1:]
     _parse(options.get_generation_parser, words, "generate")
     for subset in ("train", VALID):
@@ -48,14 +54,14 @@ def check(runs: Sequence[Run]) -> None:
             )
 
 
-def _parse(make_parser: Callable[[], Any], words: Sequence[str], what: str) -> None:
+def _parse(make_parser: Callable[[], Any], words: Sequence[str], what: str) -> argparse.Namespace:
     """Parse fairseq's arguments as its command does; it prints its complaint and exits."""
     from fairseq import options
 
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            options.parse_args_and_arch(make_parser(), list(words))
+            return options.parse_args_and_arch(make_parser(), list(words))
     except SystemExit:
         reason = complaint.getvalue().strip().rpartition("error: ")[2]
         raise ValueError(f"fairseq refuses the arguments of {what}: {reason}") from None

@@ -117,11 +117,14 @@ def run_benchmark(options: argparse.Namespace) -> None:
             prepare(benchmark.data, folder)
             for run in runs:
                 run.check()
+            # Before anything is deleted or trained.
+            if any(run.is_outdated() or not run.result.exists() for run in runs):
+                check(runs)
+            for run in runs:
                 run.discard_outdated()
             announce(runs)
             failed = {}
             if not all(run.result.exists() for run in runs):
-                check(runs)
                 schedule = Schedule(
                     options.cluster,
                     output / "jobs",

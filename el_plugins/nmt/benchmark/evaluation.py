@@ -8,16 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from el_plugins.nmt.benchmark.corpus import subset_digest
-from el_plugins.nmt.benchmark.runs import Run
+from el_plugins.nmt.benchmark.runs import VALID, Run
 from el_plugins.nmt.benchmark.tokens import target_tokens
 from el_plugins.nmt.benchmark.training import PLUGIN, average
 from el_plugins.nmt.score import score_file
 from el_plugins.utils import commands
 from el_plugins.utils.files import atomic_file, read_json, write_json
 from el_plugins.utils.versions import versions
-
-VALID = "valid"
 
 
 def evaluate(run: Run, lock: int) -> list[dict[str, Any]]:
@@ -60,12 +57,7 @@ def generate_command(run: Run, model: Path, subset: str, penalty: float | None) 
 
 def _discard_outdated(run: Run) -> None:
     """Delete translations that were made with other settings or of other sentences."""
-    benchmark = run.benchmark
-    subsets = dict.fromkeys([*benchmark.data.references, VALID])
-    settings = {
-        subset: [benchmark.generate, benchmark.data.remove_bpe, subset_digest(benchmark.data, subset)]
-        for subset in subsets
-    }
+    settings = run.translation_settings()
     run.translations.mkdir(exist_ok=True)
     path = run.translations / "settings.json"
     recorded = read_json(path) if path.exists() else {}

@@ -52,7 +52,10 @@ def find_machines(launch: Launch, environment: Mapping[str, str] = os.environ) -
         raise ValueError(f"there are {launch.nodes} machines: set MASTER_ADDR to the first machine's address")
     # Jobs of SLURM may share a node, so each has ports of its own.
     default = PORT + 2 * (int(environment.get("SLURM_JOB_ID", 0)) % 10_000)
-    return Machines(launch.nodes, int(text), address, int(environment.get("MASTER_PORT", default)))
+    port = environment.get("MASTER_PORT", str(default))
+    if not port.isdigit():
+        raise ValueError(f"MASTER_PORT must be a number, got {port!r}")
+    return Machines(launch.nodes, int(text), address, int(port))
 
 
 def launcher(launch: Launch, machines: Machines) -> list[str]:

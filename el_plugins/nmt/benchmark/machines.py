@@ -37,6 +37,7 @@ class Leader:
             machines.address, machines.port + 1, is_master=True, wait_for_workers=False, timeout=_SHORT
         )
         self.number = 0
+        self.is_training = False
 
     def begin(self, run: Run) -> None:
         """Announce the training of ``run``.
@@ -44,6 +45,7 @@ class Leader:
         Raises:
             RuntimeError: a machine did not answer in time, or has other settings.
         """
+        self.is_training = True
         self.store.set(f"begin{self.number}", json.dumps([run.name, fingerprint(run)]))
         deadline = time.monotonic() + LIMIT
         for rank in self.others:
@@ -56,9 +58,11 @@ class Leader:
                 raise RuntimeError(f"machine {rank} has other settings or data for {run.name} than this one")
 
     def end(self) -> None:
-        """Say that the run is over, trained or not."""
-        self.store.set(f"end{self.number}", "end")
-        self.number += 1
+        """Say that the training is over, successful or not, if one was announced."""
+        if self.is_training:
+            self.is_training = False
+            self.store.set(f"end{self.number}", "end")
+            self.number += 1
 
     def __enter__(self) -> Leader:
         return self

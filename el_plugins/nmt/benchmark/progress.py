@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from el_plugins.nmt.benchmark.runs import Run
-from el_plugins.nmt.benchmark.training import arguments
+from el_plugins.nmt.benchmark.training import max_updates
 from el_plugins.utils.files import read_json
 
 
@@ -65,10 +64,3 @@ def read_progress(run: Run) -> dict[str, Any]:
     """What ``run`` reported last; empty before it has reported anything."""
     path = run.folder / "progress.json"
     return read_json(path) if path.exists() else {}
-
-
-def max_updates(run: Run) -> int | None:
-    """The training's length in updates, if its arguments give it."""
-    parser = argparse.ArgumentParser(allow_abbrev=False)
-    parser.add_argument("--max-update", type=int)
-    return parser.parse_known_args(arguments(run))[0].max_update

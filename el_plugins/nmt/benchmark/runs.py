@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from el_plugins.nmt.benchmark.settings import Benchmark, System
 from el_plugins.utils.divergence import DIVERGED
 from el_plugins.utils.files import read_json, write_json
 from el_plugins.utils.runs import BenchmarkRun
+
+VALID = "valid"
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,47 @@ class Run(BenchmarkRun):
             },
         }
 
+    def translation_settings(self) -> dict[str, list[Any]]:
+        """What the translations of each subset depend on beside the model."""
+        data = self.benchmark.data
+        return {
+            subset: [self.benchmark.generate, data.remove_bpe, subset_digest(data, subset)]
+            for subset in dict.fromkeys([*data.references, VALID])
+        }
+
+    def is_outdated(self) -> bool:
+        """Whether the result was evaluated with other settings: its training stays valid.
+
+        Raises:
+            ValueError: it was, and the model is no longer there to be evaluated again.
+        """
+        if not self.result.exists():
+            return False
+        record = self.read_result()
+        if DIVERGED in record or record.get("evaluation") == self.evaluation_settings():
+            return False
+        if not self._can_be_evaluated(record.get("evaluation", {})):
+            raise ValueError(
+                f"{self.folder} was translated or scored with other settings or data, and its checkpoints "
+                "are gone: take another folder, or put the settings back"
+            )
+        return True
+
+    def _can_be_evaluated(self, before: Mapping[str, Any]) -> bool:
+        """Whether the model is there, or every translation of the evaluation ``before`` still holds."""
+        if not self.trained.exists():
+            return False
+        if (self.checkpoints / "checkpoint_best.pt").exists():
+            return True
+        path, wanted = self.translations / "settings.json", self.translation_settings()
+        made = read_json(path) if path.exists() else {}
+        same_penalties = before.get("length_penalties") == self.benchmark.length_penalties
+        return same_penalties and all(made.get(subset) == wanted[subset] for subset in wanted)
+
     def discard_outdated(self) -> None:
-        """Delete a result that was evaluated with other settings: its training stays valid."""
-        if self.result.exists():
-            record = self.read_result()
-            if DIVERGED not in record and record.get("evaluation") != self.evaluation_settings():
-                self.result.unlink()
+        """Delete the result if :meth:`is_outdated`."""
+        if self.is_outdated():
+            self.result.unlink()
 
     def progress(self, stage: str, **figures: float) -> None:
         """Record what the run is doing, for the progress bar."""

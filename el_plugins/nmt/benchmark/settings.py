@@ -1,6 +1,7 @@
 """The benchmark's YAML file: data, shared training arguments, systems, seeds and what is scored."""
 
 # No postponed annotations here: OmegaConf reads the fields' types as types.
+import os
 import re
 import shlex
 from dataclasses import dataclass, field
@@ -125,6 +126,9 @@ def read_settings(
     for system in benchmark.systems:
         system.arguments = " ".join(filter(None, [system.arguments, shlex.join(arguments)]))
     benchmark.output = str(here / (benchmark.output or Path.cwd() / "outputs" / path.stem))
+    for what, folder in (("output", benchmark.output), ("folder of data", benchmark.data.folder)):
+        if os.pathsep in folder:
+            raise ValueError(f"{what} must have no {os.pathsep!r}, where fairseq splits paths, got {folder}")
     return benchmark
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shlex
 from pathlib import Path
@@ -37,6 +38,8 @@ def arguments(run: Run) -> list[str]:
     ours += ["--best-checkpoint-metric", "nll_loss", "--required-batch-size-multiple", "1"]
     # By default fairseq keeps the batches of its first epoch: a resumed run would see different batches.
     ours += ["--update-epoch-batch-itr", "True"]
+    # The worker of each epoch lives on, with a copy of the process, until its loader is collected.
+    ours += ["--num-workers", "0"]
     ours += ["--keep-last-epochs", str(benchmark.average)]
     given = shlex.split(benchmark.train) + shlex.split(run.system.arguments)
     placed = ["--seed", str(run.seed), "--save-dir", str(run.checkpoints)]
@@ -47,7 +50,9 @@ def command(run: Run, machines: Machines) -> list[str]:
     """The training's command on this machine."""
     launch = run.benchmark.launch
     words = [*launcher(launch, machines), run.benchmark.data.folder, *arguments(run)]
-    return words + (CPU if launch.world_size() > 1 and not torch.cuda.is_available() else [])
+    if launch.world_size() == 1:  # by default fairseq takes every GPU that it sees
+        return [*words, "--distributed-world-size", "1"]
+    return words + ([] if torch.cuda.is_available() else CPU)
 
 
 def train(run: Run, lock: int) -> None:
@@ -63,6 +68,9 @@ def train(run: Run, lock: int) -> None:
     if run.trained.exists():
         return
     repair_last(run.checkpoints)
+    if is_complete(run):
+        write_json(run.trained, {})  # what it cost in memory went with the process that was killed
+        return
 
     def watch(line: str) -> None:
         figures = training_line(line)
@@ -81,6 +89,21 @@ def train(run: Run, lock: int) -> None:
         raise
     # If the training was resumed, this is the peak since then.
     write_json(run.trained, {"memory_gib": gpu_memory(run.log) or commands.memory_of_children()})
+
+
+def max_updates(run: Run) -> int | None:
+    """The training's length in updates, if its arguments give it."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--max-update", type=int)
+    return parser.parse_known_args(arguments(run))[0].max_update
+
+
+def is_complete(run: Run) -> bool:
+    """Whether the last update was saved before the training was killed: fairseq would do one more."""
+    last, wanted = run.checkpoints / "checkpoint_last.pt", max_updates(run)
+    if wanted is None or not last.exists():
+        return False
+    return load_checkpoint(last)["optimizer_history"][-1]["num_updates"] >= wanted
 
 
 def _crashed_at(run: Run) -> int:

@@ -19,7 +19,7 @@ def check_settings(tiny_settings, corpus, tmp_path):
     shutil.copytree(corpus[1], tmp_path / "bin")
 
     def checked(*changes):
-        path = tiny_settings(tmp_path / "tiny.yaml", tokens=60, updates=1, average=1, systems=("ce", "el"))
+        path = tiny_settings(tmp_path / "tiny.yaml", tokens=60, updates=1, average=2, systems=("ce", "el"))
         text = path.read_text().replace(str(corpus[1]), str(tmp_path / "bin"))
         for old, new in changes:
             assert old in text
@@ -39,6 +39,11 @@ def test_nothing_wrong(check_settings):
     ("old", "new", "message"),
     [
         ("--lr 0.01", "--lrr 0.01", "the training of ce: unrecognized arguments: --lrr 0.01"),
+        (
+            "--lr 0.01",
+            "--lr 0.01 --keep-last-epochs 1",
+            "keep-last-epochs must be at least 2, .* got 1 for ce",
+        ),
         ("--lr 0.01", "--lr fast", "the training of ce: .*fast"),
         (
             "criterion: encouraging_ls",

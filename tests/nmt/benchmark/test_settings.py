@@ -54,6 +54,8 @@ def test_paths_start_from_the_file(tmp_path):
         ("name: el", "name: ../el", "becomes a folder's: .* got '../el'"),
         ("folder: bin", "foldr: bin", "Key 'foldr' not in 'Data'"),
         ("folder: bin, ", "", "lacks folder of data"),
+        ("folder: bin", "folder: 'bin:too'", "folder of data must have no ':', .* got .*/bin:too"),
+        ("seeds: [1, 2]", "seeds: [1]\noutput: 'at 12:30'", "output must have no ':', .* got .*/at 12:30"),
         ("criterion: cross_entropy", "arguments: x", "lacks criterion of a system"),
         ("train: --arch transformer\n", "", "lacks train"),
         ("{test: test.en}", "{test: test.en}, detokenizer: mecab", "null or moses, got 'mecab'"),

@@ -3,14 +3,16 @@
 import json
 
 import pytest
+import torch
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
 
 from el_plugins.nmt.benchmark.driver import print_short_trainings
 from el_plugins.nmt.benchmark.evaluation import _discard_outdated
+from el_plugins.nmt.benchmark.launch import Machines
 from el_plugins.nmt.benchmark.runs import Run
-from el_plugins.nmt.benchmark.training import checkpoints_to_average
+from el_plugins.nmt.benchmark.training import checkpoints_to_average, command, is_complete
 from tests import made_up
 
 TRANSLATIONS = ("best.test.txt", "averaged.test.txt", "averaged.news.txt", "averaged.valid.lenpen0.6.txt")
@@ -32,6 +34,9 @@ def run(tmp_path):
     for name in TRANSLATIONS:
         (run.translations / name).touch()
     run.result.write_text(json.dumps({"evaluation": run.evaluation_settings()}))
+    run.checkpoints.mkdir()
+    for path in (run.trained, run.checkpoints / "checkpoint_best.pt"):
+        path.touch()
     return run
 
 
@@ -52,6 +57,12 @@ def test_other_references_are_scored_again(run, tmp_path):
     assert steps(run) == (False, set(TRANSLATIONS))
 
 
+def test_translations_are_scored_again_without_the_model(run, tmp_path):
+    (run.checkpoints / "checkpoint_best.pt").unlink()
+    (tmp_path / "test.en").write_text("other")
+    assert steps(run) == (False, set(TRANSLATIONS))
+
+
 def test_other_arguments_of_generate_translate_again(run):
     run.benchmark.generate = "--beam 9"
     assert steps(run) == (False, set())
@@ -68,6 +79,16 @@ def test_a_test_set_less_or_another_penalty_leaves_the_translations(run):
     result, translations = steps(run)
     assert not result
     assert {"averaged.test.txt", "averaged.valid.lenpen0.6.txt"} <= translations
+
+
+@pytest.mark.parametrize("gone", ["trained", "checkpoints/checkpoint_best.pt"])
+def test_scores_are_kept_where_nothing_is_left_to_make_them_again(run, gone):
+    (run.folder / gone).unlink()
+    assert steps(run) == (True, set(TRANSLATIONS))
+    run.benchmark.generate = "--beam 9"  # other references would do without the model
+    with pytest.raises(ValueError, match=r"seed1 was translated or scored with other settings .* are gone"):
+        steps(run)
+    assert run.result.exists()
 
 
 def test_another_training_is_refused(run, tmp_path):
@@ -104,3 +125,23 @@ def test_checkpoints_of_short_trainings(tmp_path, files, averaged):
         (tmp_path / f"checkpoint{name}.pt").touch()
     paths = checkpoints_to_average(tmp_path, 2)
     assert [path.name for path in paths] == [f"checkpoint{name}.pt" for name in averaged]
+
+
+@pytest.mark.parametrize(("saved", "complete"), [(10, False), (11, True), (None, False)])
+def test_a_training_that_saved_its_last_update_is_complete(run, saved, complete):
+    # fairseq looks at --max-update after an update only, so started again it would do one more.
+    run.benchmark.train = "--max-update 5 --max-update 11"
+    if saved is not None:
+        state = {"model": {}, "optimizer_history": [{"num_updates": saved}]}
+        torch.save(state, run.checkpoints / "checkpoint_last.pt")
+    assert is_complete(run) == complete
+
+
+def test_one_process_takes_one_gpu(run, monkeypatch):
+    from fairseq import options
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    run.benchmark.train = "--arch transformer_iwslt_de_en"
+    words = command(run, Machines())
+    parsed = options.parse_args_and_arch(options.get_training_parser(), words[1:])
+    assert parsed.distributed_world_size == 1
