@@ -76,7 +76,8 @@ def run(
     with naming(log), log.open("a" if append else "w", encoding="utf-8") as file:
         if before and not before.endswith(b"\n"):  # cut short by a full disk or a loss of power
             file.write("\n")
-        file.write(shortened(f"$ {shlex.join(words)}\n"))
+        here = f"{Path.cwd()}/"
+        file.write(shortened(f"$ {shlex.join(words)}\n", here))
         with subprocess.Popen(
             words,
             stdout=subprocess.PIPE,
@@ -89,7 +90,7 @@ def run(
             assert process.stdout is not None  # for mypy: PIPE was asked for
             try:
                 for line in process.stdout:
-                    file.write(shortened(line))
+                    file.write(shortened(line, here))
                     file.flush()
                     if watch:
                         watch(line)
@@ -103,9 +104,8 @@ def run(
         )
 
 
-def shortened(line: str) -> str:
-    """A line with paths below the current folder relative to it, unless it is a sentence."""
-    here = f"{Path.cwd()}/"
+def shortened(line: str, here: str) -> str:
+    """A line with paths below the folder ``here`` relative to it, unless it is a sentence."""
     return line if here == "//" or SENTENCE.match(line) else line.replace(here, "")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from el_plugins.losses import sigmoid_halted_focal_loss
-from el_plugins.metrics import SHOTS
+from el_plugins.metrics import SHOTS, log_odds
 from experiments.studies.long_tail import OVERALL, System, run
 from experiments.studies.study import Claim, Study
 
@@ -20,9 +20,7 @@ def softmax_loss(logits: Tensor, target: Tensor, halt_threshold: float) -> Tenso
 
     Eq. 10, and with ``halt_threshold`` below 1 Eq. 11.
     """
-    target = target.unsqueeze(1)
-    others = logits.scatter(1, target, -torch.inf).logsumexp(dim=1, keepdim=True)
-    odds = logits.gather(1, target) - others
+    odds = log_odds(logits, target)
     return sigmoid_halted_focal_loss(
         odds, torch.ones_like(odds), -1, GAMMA, reduction="mean", halt_threshold=halt_threshold
     )

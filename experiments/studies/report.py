@@ -55,9 +55,10 @@ def divergences(results: Results) -> str:
 def verdicts(study: Study, settings: Settings, results: Results) -> str:
     """One row per claim: what the paper says, our difference, and whether the direction is the same."""
     lines = [["claim", "paper", "ours", "verdict"]]
-    for claim in [claim for claim in study.claims if claim.data in ("", settings.data)]:
-        verdict, ours = claim.verdict(results)
-        lines.append([claim.text(), claim.paper, ours, verdict])
+    for claim in study.claims:
+        if claim.data in ("", settings.data):
+            verdict, ours = claim.verdict(results)
+            lines.append([claim.text(), claim.paper, ours, verdict])
     return aligned(lines)
 
 

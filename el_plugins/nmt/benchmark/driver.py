@@ -117,11 +117,11 @@ def run_benchmark(options: argparse.Namespace) -> None:
             prepare(benchmark.data, folder)
             for run in runs:
                 run.check()
-            # Before anything is deleted or trained.
-            if any(run.is_outdated() or not run.result.exists() for run in runs):
-                check(runs)
-            for run in runs:
-                run.discard_outdated()
+            outdated = [run for run in runs if run.is_outdated()]
+            if outdated or not all(run.result.exists() for run in runs):
+                check(runs)  # before anything is deleted or trained
+            for run in outdated:
+                run.result.unlink()
             announce(runs)
             failed = {}
             if not all(run.result.exists() for run in runs):

@@ -110,11 +110,6 @@ class Run(BenchmarkRun):
         same_penalties = before.get("length_penalties") == self.benchmark.length_penalties
         return same_penalties and all(made.get(subset) == wanted[subset] for subset in wanted)
 
-    def discard_outdated(self) -> None:
-        """Delete the result if :meth:`is_outdated`."""
-        if self.is_outdated():
-            self.result.unlink()
-
     def progress(self, stage: str, **figures: float) -> None:
         """Record what the run is doing, for the progress bar."""
         path = self.folder / "progress.json"

@@ -103,13 +103,18 @@ def is_complete(run: Run) -> bool:
     last, wanted = run.checkpoints / "checkpoint_last.pt", max_updates(run)
     if wanted is None or not last.exists():
         return False
-    return load_checkpoint(last)["optimizer_history"][-1]["num_updates"] >= wanted
+    return saved_updates(last) >= wanted
+
+
+def saved_updates(checkpoint: Path) -> int:
+    """The updates after which fairseq saved ``checkpoint``."""
+    return load_checkpoint(checkpoint)["optimizer_history"][-1]["num_updates"]
 
 
 def _crashed_at(run: Run) -> int:
     """The update in which fairseq gave up, from the checkpoint that it then saves; that is deleted."""
     crash = run.checkpoints / "crash.pt"
-    done = load_checkpoint(crash)["optimizer_history"][-1]["num_updates"]
+    done = saved_updates(crash)
     crash.unlink()
     return done + 1
 
