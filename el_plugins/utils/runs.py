@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from el_plugins.utils.locks import locked
 
 
 @dataclass(frozen=True)
-class BenchmarkRun:
+class BenchmarkRun(ABC):
     """A system with a seed, in its own folder under ``output``; each benchmark has its own subclass."""
 
     benchmark: Any
@@ -42,9 +43,9 @@ class BenchmarkRun:
         return read_json(self.result)
 
     @property
+    @abstractmethod
     def training_settings(self) -> dict[str, Any]:
         """What the trained model depends on; JSON-serialisable."""
-        raise NotImplementedError
 
     def check(self) -> None:
         """Raise ValueError if the folder holds a training with other settings or other data."""
