@@ -1,0 +1,83 @@
+"""How much of a difference in BLEU is from translations that repeat themselves.
+
+    python -m benchmarks.loops SETTINGS --output OUTPUT
+
+A few sentences that go on to the limit of length weigh much in BLEU. This counts those of the averaged
+checkpoints that have more than twice the words of their reference and five, and compares the test sets as
+one once more without them: a sentence is left out for all systems of a seed if it is one for any.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Dict
+
+from sacrebleu.metrics import BLEU
+
+from benchmarks.stored_runs import runs
+from el_plugins.nmt.benchmark.results import Results, read_runs
+from el_plugins.nmt.benchmark.settings import read_settings
+from el_plugins.nmt.benchmark.wording import interval
+from el_plugins.utils.program import program
+from el_plugins.utils.statistics import mean_std, paired_t_test
+from el_plugins.utils.tables import format_mean_std
+
+Scores = Dict[str, Dict[int, float]]  # by system and seed
+
+
+def loops(translations: Sequence[str], references: Sequence[str]) -> set[int]:
+    """Numbers of the translations that are too long."""
+    pairs = enumerate(zip(translations, references))
+    return {n for n, (text, reference) in pairs if len(text.split()) > 2 * len(reference.split()) + 5}
+
+
+def without_loops(results: Results) -> tuple[Scores, dict[str, int]]:
+    """BLEU of the sentences that are left, and how many translations of a system are loops."""
+    subset = list(results.references)[-1]  # the pooled one, if there are several
+    references = results.references[subset]
+    scores: Scores = {name: {} for name in results.systems}
+    counts = dict.fromkeys(results.systems, 0)
+    for seed in results.benchmark.seeds:
+        places = {name: (name, seed, "averaged", subset) for name in results.systems}
+        texts = {
+            name: results.translations[place]
+            for name, place in places.items()
+            if place in results.translations
+        }
+        looping = {name: loops(text, references) for name, text in texts.items()}
+        left = sorted(set(range(len(references))).difference(*looping.values()))
+        for name, text in texts.items():
+            counts[name] += len(looping[name])
+            bleu = BLEU().corpus_score([text[n] for n in left], [[references[n] for n in left]])
+            scores[name][seed] = bleu.score
+    return scores, counts
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.loops", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("settings", type=Path, help="the benchmark's YAML file")
+    parser.add_argument("--output", type=Path, help="the benchmark's folder, instead of the file's")
+    options = parser.parse_args(arguments)
+    with program("loops", "stopped"):
+        benchmark = read_settings(options.settings, output=options.output)
+        results = read_runs(benchmark, runs(benchmark, Path(str(benchmark.output)).resolve()), {})
+        scores, counts = without_loops(results)
+        baseline = scores[results.systems[0]]
+        for name, by_seed in scores.items():
+            if not by_seed:
+                continue
+            bleu = format_mean_std(*mean_std(list(by_seed.values())))
+            line = f"{name}: {counts[name]} loops; BLEU without them {bleu}"
+            test = paired_t_test(by_seed, baseline)
+            if test["p_value"] is not None:
+                line += f", {test['difference']:+.2f} ({interval(test)}, p = {test['p_value']:.2g})"
+            print(line)
+
+
+if __name__ == "__main__":
+    main()
