@@ -14,14 +14,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Dict
 
-from sacrebleu.metrics import BLEU
-
 from benchmarks.stored_runs import runs
 from el_plugins.nmt.benchmark.results import Results, read_runs
+from el_plugins.nmt.benchmark.sentences import bleu_of
 from el_plugins.nmt.benchmark.settings import read_settings
-from el_plugins.nmt.benchmark.wording import interval
+from el_plugins.nmt.benchmark.statistics import compare
+from el_plugins.nmt.benchmark.wording import interval, label
 from el_plugins.utils.program import program
-from el_plugins.utils.statistics import mean_std, paired_t_test
+from el_plugins.utils.statistics import mean_std
 from el_plugins.utils.tables import format_mean_std
 
 Scores = Dict[str, Dict[int, float]]  # by system and seed
@@ -50,8 +50,7 @@ def without_loops(results: Results) -> tuple[Scores, dict[str, int]]:
         left = sorted(set(range(len(references))).difference(*looping.values()))
         for name, text in texts.items():
             counts[name] += len(looping[name])
-            bleu = BLEU().corpus_score([text[n] for n in left], [[references[n] for n in left]])
-            scores[name][seed] = bleu.score
+            scores[name][seed] = bleu_of(left, text, references)
     return scores, counts
 
 
@@ -67,13 +66,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         benchmark = read_settings(options.settings, output=options.output)
         results = read_runs(benchmark, runs(benchmark, Path(str(benchmark.output)).resolve()), {})
         scores, counts = without_loops(results)
-        baseline = scores[results.systems[0]]
+        baseline = results.systems[0]
         for name, by_seed in scores.items():
-            if not by_seed:
-                continue
+            if results.diverged[name]:
+                print(label(results, name))
+            if results.diverged[name] or not by_seed:
+                continue  # the other seeds would be a biased sample
             bleu = format_mean_std(*mean_std(list(by_seed.values())))
             line = f"{name}: {counts[name]} loops; BLEU without them {bleu}"
-            test = paired_t_test(by_seed, baseline)
+            test = compare(by_seed, scores[baseline], bool(results.diverged[baseline]))
             if test["p_value"] is not None:
                 line += f", {test['difference']:+.2f} ({interval(test)}, p = {test['p_value']:.2g})"
             print(line)

@@ -27,10 +27,12 @@ def buckets(references: Sequence[str]) -> dict[str, list[int]]:
 
 def bleu_by_length(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """Corpus BLEU of the sentences of each bucket."""
-    return {
-        name: BLEU().corpus_score([hypotheses[n] for n in numbers], [[references[n] for n in numbers]]).score
-        for name, numbers in buckets(references).items()
-    }
+    return {name: bleu_of(numbers, hypotheses, references) for name, numbers in buckets(references).items()}
+
+
+def bleu_of(numbers: Sequence[int], hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """Corpus BLEU of the sentences with these numbers."""
+    return BLEU().corpus_score([hypotheses[n] for n in numbers], [[references[n] for n in numbers]]).score
 
 
 def most_changed(
