@@ -1,10 +1,9 @@
-"""How much of a difference in BLEU is from translations that repeat themselves.
+"""How much of a difference in BLEU is from over-long translations: those that run on, or repeat themselves.
 
     python -m benchmarks.loops SETTINGS --output OUTPUT
 
-A few sentences that go on to the limit of length weigh much in BLEU. This counts those of the averaged
-checkpoints that have more than twice the words of their reference and five, and compares the test sets as
-one once more without them: a sentence is left out for all systems of a seed if it is one for any.
+A few such sentences weigh much in BLEU. This counts those of the averaged checkpoints that have more than
+twice the words of their reference and five, and compares the test sets as one once more without them: a sentence is left out for all systems of a seed if it is one for any.
 """
 
 from __future__ import annotations
