@@ -3,7 +3,8 @@
     python -m benchmarks.loops SETTINGS --output OUTPUT
 
 A few such sentences weigh much in BLEU. This counts those of the averaged checkpoints that have more than
-twice the words of their reference and five, and compares the test sets as one once more without them: a sentence is left out for all systems of a seed if it is one for any.
+twice the words of their reference and five, and compares the test sets as one once more without them: a
+sentence is left out for all systems of a seed if it is one for any.
 """
 
 from __future__ import annotations
