@@ -56,6 +56,7 @@ def write(results: Results, sections: Sequence[Section], plots: Mapping[str, Pat
         "failed": results.failed,
         "cost": tables.cost(results),
         "validation": tables.validation(results),
+        "convergence": tables.convergence(results),
         "titles": figures.TITLES,
         "plots": {name: path.relative_to(folder).as_posix() for name, path in plots.items()},
         "pictures": {

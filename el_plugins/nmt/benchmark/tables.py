@@ -17,6 +17,8 @@ from el_plugins.utils.tables import format_mean_std
 
 Table = list  # a list of rows, each a list of cells; the first is the heading
 
+LAST = 3  # validations that show whether training has converged
+
 COMPARISON = ["difference", "95 % interval", "p", "p (Holm)", "verdict"]
 
 
@@ -136,15 +138,36 @@ def validation(results: Results) -> Table:
     return lines if results.outputs("tokens") else lines[:1]
 
 
-def _of_runs(results: Results, system: str, kind: str, key: str) -> list[Any]:
-    """One figure of every complete run of ``system`` that did not diverge."""
+def convergence(results: Results) -> Table:
+    """How much validation nll still changed at the end of training, mean over seeds, one row per system."""
+    lines: Table = [["system", "change of nll (bits a token)"]]
+    for name in results.systems:
+        changes = [_change_of_nll(curve) for curve in _runs(results, name, "curve")]
+        known = [change for change in changes if change is not None]
+        if known:
+            lines.append([label(results, name), _format(known, 3)])
+    return lines
+
+
+def _change_of_nll(curve: Mapping[str, Mapping[str, str]]) -> float | None:
+    """Mean change of validation nll from one validation to the next, over the last ones."""
+    nll = [float(figures["valid_nll_loss"]) for figures in curve.values() if "valid_nll_loss" in figures]
+    return (nll[-1] - nll[-1 - LAST]) / LAST if len(nll) > LAST else None
+
+
+def _runs(results: Results, system: str, kind: str) -> list[Any]:
+    """One output of every complete run of ``system`` that did not diverge."""
     return [
-        figures[key]
-        for run, figures in results.outputs(kind).items()
+        output
+        for run, output in results.outputs(kind).items()
         if run.rpartition("/seed")[0] == system
         and int(run.rpartition("/seed")[2]) not in results.diverged[system]
-        and key in figures
     ]
+
+
+def _of_runs(results: Results, system: str, kind: str, key: str) -> list[Any]:
+    """One figure of that output."""
+    return [figures[key] for figures in _runs(results, system, kind) if key in figures]
 
 
 def _format(values: Sequence[float], digits: int) -> str:

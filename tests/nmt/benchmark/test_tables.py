@@ -50,6 +50,19 @@ def test_the_runs_that_diverged_cost_nothing_and_validate_nothing(results):
     assert tables.headline(section)[2] == [name, "2", "no result", "no result", "-", "-", "-", "no result"]
 
 
+def test_how_nll_ended(results):
+    ends = {
+        "ce/seed1": (9, 5, 4, 3.5, 3.2),
+        "ce/seed2": (5, 4, 3.5, 2.9),
+        "el/seed1": (5, 4, 5),
+        "el/seed2": (5, 4, 5),
+    }
+    for run, nll in ends.items():
+        results.runs[run]["curve"] = {str(n): {"valid_nll_loss": str(one)} for n, one in enumerate(nll)}
+    # (3.2 - 5) / 3 and (2.9 - 5) / 3; two changes are too few.
+    assert tables.convergence(results)[1:] == [["ce", "-0.650 ± 0.071"]]
+
+
 def test_a_difference_is_of_the_seeds_that_both_have(results):
     # Seed 2 of the baseline is not there: its mean is of another seed alone.
     results.rows = [row for row in results.rows if (row["system"], row["seed"]) != ("ce", 2)]
