@@ -14,7 +14,7 @@ import numpy as np
 
 from el_plugins.nmt.benchmark import colours
 from el_plugins.nmt.benchmark.forest import forest
-from el_plugins.nmt.benchmark.results import Results
+from el_plugins.nmt.benchmark.results import Results, by_update
 from el_plugins.nmt.benchmark.sections import Section
 from el_plugins.nmt.benchmark.sentences import lengths
 
@@ -74,9 +74,8 @@ def legend(axes: Any) -> None:
 def curve(axes: Any, results: Results, figure: str, label: str) -> bool:
     """A validation figure over updates: the mean over a system's seeds, with their range as a band."""
     points: dict[str, list[tuple[list[int], list[float]]]] = {}
-    for run, by_update in results.outputs("curve").items():
-        values_of = {int(u): float(values[figure]) for u, values in by_update.items() if figure in values}
-        finite = {u: values_of[u] for u in sorted(values_of) if np.isfinite(values_of[u])}
+    for run, validations in results.outputs("curve").items():
+        finite = by_update(validations, figure)
         system, _, seed = run.rpartition("/seed")
         if finite and int(seed) in results.diverged[system]:
             axes.plot(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -68,6 +69,12 @@ class Results:
     def outputs(self, key: str) -> dict[str, Any]:
         """The output ``key`` of the runs that have it, by name of the run."""
         return {name: run[key] for name, run in self.runs.items() if run.get(key)}
+
+
+def by_update(curve: Mapping[str, Mapping[str, str]], figure: str) -> dict[int, float]:
+    """The finite values of a validation figure by update, in their order."""
+    values = {int(update): float(figures[figure]) for update, figures in curve.items() if figure in figures}
+    return {update: values[update] for update in sorted(values) if math.isfinite(values[update])}
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from el_plugins.nmt.benchmark.results import Results
+from el_plugins.nmt.benchmark.results import Results, by_update
 from el_plugins.nmt.benchmark.sections import Section, is_scored
 from el_plugins.nmt.benchmark.statistics import METRICS, verdict
 from el_plugins.nmt.benchmark.wording import NO_RESULT, interval, label
@@ -151,7 +151,7 @@ def convergence(results: Results) -> Table:
 
 def _change_of_nll(curve: Mapping[str, Mapping[str, str]]) -> float | None:
     """Mean change of validation nll from one validation to the next, over the last ones."""
-    nll = [float(figures["valid_nll_loss"]) for figures in curve.values() if "valid_nll_loss" in figures]
+    nll = [*by_update(curve, "valid_nll_loss").values()]
     return (nll[-1] - nll[-1 - LAST]) / LAST if len(nll) > LAST else None
 
 
