@@ -43,6 +43,13 @@ def test_links_lead_somewhere(path):
             assert anchor in anchors(file.read_text(encoding="utf-8")), f"{path.name}: #{anchor} of {target}"
 
 
+def test_the_readme_and_the_losses_choose_the_same():
+    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("## Which loss")[1].split("\n## ")[0]
+    choices = re.findall(r"^\| .*? (\| .* \|)$", section, re.M)[1:]  # without the task, whose words may differ
+    assert len(choices) > 5
+    assert not [choice for choice in choices if f" {choice}\n" not in page("losses.md")]
+
+
 def test_every_loss_is_documented():
     for name in losses.__all__:
         assert f"el_plugins.losses.{name}\n" in page("reference.md")

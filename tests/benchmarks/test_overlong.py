@@ -1,4 +1,4 @@
-"""Translations that repeat themselves, and BLEU without them."""
+"""Over-long translations, and BLEU without them."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import sacrebleu
 
 pytest.importorskip("fairseq")
 
-from benchmarks.loops import loops, without_loops
+from benchmarks.overlong import overlong, without_overlong
 from el_plugins.nmt.benchmark.results import Results
 from el_plugins.nmt.benchmark.settings import POOLED, read_settings
 
@@ -19,21 +19,21 @@ REFERENCES = [
 ]
 
 
-def test_a_loop_has_more_than_twice_the_words_and_five():
-    assert loops(["a " * 11, "a " * 12, "a " * 5], ["b b b"] * 2 + [""]) == {1}
+def test_an_over_long_translation_has_more_than_twice_the_words_and_five():
+    assert overlong(["a " * 11, "a " * 12, "a " * 5], ["b b b"] * 2 + [""]) == {1}
 
 
 def test_a_sentence_is_left_out_for_all_systems_of_a_seed():
     translations = {}
-    for seed, looping in ((11, 1), (12, None)):
+    for seed, long in ((11, 1), (12, None)):
         baseline = [reference.replace("the", "a") for reference in REFERENCES]
-        if looping is not None:
-            baseline[looping] += " in the park" * 30
+        if long is not None:
+            baseline[long] += " in the park" * 30
         translations["ce_ls", seed, "averaged", POOLED] = baseline
         translations["el_ls_late", seed, "averaged", POOLED] = list(REFERENCES)
     references = {"one": ["not read"], POOLED: REFERENCES}
     results = Results("", read_settings(SETTINGS), [], translations=translations, references=references)
-    scores, counts = without_loops(results)
+    scores, counts = without_overlong(results)
     assert counts == {"ce_ls": 1, "el_ls_late": 0}
     assert scores["el_ls_late"] == pytest.approx({11: 100, 12: 100})
     for seed, left in ((11, [0, 2]), (12, [0, 1, 2])):
