@@ -57,7 +57,9 @@ def without_overlong(results: Results) -> tuple[Scores, dict[str, int]]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.overlong", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        prog="python -m benchmarks.overlong",
+        description=__doc__,
+        formatter_class=argparse.RawTextHelpFormatter,
     )
     parser.add_argument("settings", type=Path, help="the benchmark's YAML file")
     parser.add_argument("--output", type=Path, help="the benchmark's folder, instead of the file's")

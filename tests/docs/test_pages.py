@@ -44,8 +44,9 @@ def test_links_lead_somewhere(path):
 
 
 def test_the_readme_and_the_losses_choose_the_same():
-    section = (REPOSITORY / "README.md").read_text(encoding="utf-8").split("## Which loss")[1].split("\n## ")[0]
-    choices = re.findall(r"^\| .*? (\| .* \|)$", section, re.M)[1:]  # without the task, whose words may differ
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    section = text.split("## Which loss")[1].split("\n## ")[0]
+    choices = re.findall(r"^\| .*? (\| .* \|)$", section, re.M)[1:]  # the words for the task may differ
     assert len(choices) > 5
     assert not [choice for choice in choices if f" {choice}\n" not in page("losses.md")]
 
