@@ -166,7 +166,7 @@ def _runs(results: Results, system: str, kind: str) -> list[Any]:
 
 
 def _of_runs(results: Results, system: str, kind: str, key: str) -> list[Any]:
-    """One figure of that output."""
+    """One figure of an output of every complete run of ``system`` that did not diverge."""
     return [figures[key] for figures in _runs(results, system, kind) if key in figures]
 
 
