@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import jinja2
 
+from el_plugins.nmt.benchmark.settings import POOLED
 from el_plugins.nmt.cleaning import fitting, hold_out, lower, tokenise
-from el_plugins.nmt.parallel import Splits
+from el_plugins.nmt.parallel import Splits, check_symbols
 from el_plugins.nmt.recipe import Recipe
 from el_plugins.nmt.subwords import split_pieces, split_words
 from el_plugins.utils.commands import run
@@ -44,17 +46,12 @@ def prepare(splits: Splits, recipe: Recipe, folder: Path) -> None:
             no training pair remains.
     """
     tests = [part for part in splits if part not in ("train", "valid")]
-    for name in (*tests, recipe.source, recipe.target):
-        if not NAME.fullmatch(name):
-            raise ValueError(f"names of test sets and languages: letters, digits, - and _, got {name!r}")
-        if SHARD.fullmatch(name):
-            raise ValueError(f"fairseq would take a test set called {name!r} for a part of train or valid")
-    if found := [sign for sign in (",", os.pathsep) if sign in str(folder)]:
-        raise ValueError(f"FOLDER must have no {found[0]!r}, where fairseq splits names, got {folder}")
+    check_names([*tests, recipe.source, recipe.target])
+    check_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     settings = {**asdict(recipe), "text": {part: digest(text) for part, text in splits.items()}}
     with locked(folder.with_name(folder.name + ".lock")) as lock:
-        if not folder.exists():
+        if not os.path.lexists(folder):
             with atomic_dir(folder) as unfinished:
                 make(splits, recipe, unfinished, folder.name, lock)
                 check_settings(settings, unfinished)
@@ -64,6 +61,28 @@ def prepare(splits: Splits, recipe: Recipe, folder: Path) -> None:
             print(f"{folder} exists, made from the same text with the same settings: nothing to do")
         else:
             raise ValueError(f"{folder} exists and was not made by el-nmt-prepare: take another folder")
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ValueError if a test set or a language has a name that fairseq or a benchmark cannot take."""
+    for name in names:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"names of test sets and languages: letters, digits, - and _, got {name!r}")
+        if SHARD.fullmatch(name):
+            raise ValueError(f"fairseq would take a test set called {name!r} for a part of train or valid")
+        if name == POOLED:
+            raise ValueError(f"no test set may be called {name!r}: results use it for all of them together")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ValueError if fairseq or ``benchmark.yaml`` cannot name ``folder``."""
+    if folder.name in ("", ".."):
+        raise ValueError(f"FOLDER must name a new folder, got {folder}")
+    for sign, path in ((",", folder), (os.pathsep, folder.resolve())):
+        if sign in str(path):
+            raise ValueError(f"FOLDER must have no {sign!r}, where fairseq splits names, got {path}")
+    if "${" in folder.name:
+        raise ValueError(f"FOLDER must have no '${{', which begins a variable in YAML files, got {folder}")
 
 
 def digest(text: dict[str, list[str]]) -> str:
@@ -97,6 +116,7 @@ def make(splits: Splits, recipe: Recipe, folder: Path, name: str, lock: int) -> 
         words["train"] = fitting(words["train"], recipe)
     else:
         words = split_words(tokens, recipe.size, folder / "codes", separate=recipe.separate)
+    check_symbols(words)
     binarise(words, recipe, folder, lock)
     tests = [part for part in tokens if part not in ("train", "valid")]
     write_settings(recipe, tests, folder, name)
@@ -138,4 +158,6 @@ def binarise(splits: Splits, recipe: Recipe, folder: Path, lock: int) -> None:
 def write_settings(recipe: Recipe, tests: Sequence[str], folder: Path, name: str) -> None:
     """Write ``folder/benchmark.yaml``, which the user edits for el-nmt-benchmark."""
     template = TEMPLATES.get_template("benchmark.yaml.jinja")
-    write_text(folder / "benchmark.yaml", template.render(recipe=recipe, tests=tests or ["valid"], name=name))
+    output = json.dumps(f"../{name}_results", ensure_ascii=False)  # JSON's quotes are YAML's, too
+    text = template.render(recipe=recipe, tests=tests or ["valid"], output=output)
+    write_text(folder / "benchmark.yaml", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import unicodedata
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Dict, List
 
 # Sentences by part (train, valid, names of the test sets) and language; a part's languages are parallel.
 Splits = Dict[str, Dict[str, List[str]]]
+SYMBOLS = {"<s>", "</s>", "<pad>", "<unk>"}  # of fairseq's Dictionary
 EXAMPLES = 3  # shown for each fault
 
 
@@ -33,13 +35,18 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         ValueError: it is not UTF-8 text, or not a complete gzip file.
     """
+    return [line.strip() for line in _raw_lines(path)]
+
+
+def _raw_lines(path: Path) -> list[str]:
+    """Like :func:`read_lines`, not stripped: in TSV, a tab at the start follows an empty source."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
     # fairseq also ends a line at a carriage return.
-    lines = [line.replace("\r", " ").strip() for line in text.split("\n")]
-    return lines if lines[-1] else lines[:-1]
+    lines = text.replace("\r", " ").split("\n")
+    return lines if lines[-1].strip() else lines[:-1]
 
 
 def read_pairs(prefix: Path, source: str, target: str) -> dict[str, list[str]]:
@@ -53,7 +60,7 @@ def read_pairs(prefix: Path, source: str, target: str) -> dict[str, list[str]]:
         ValueError: a file is missing or empty, they have unequal numbers of lines, or a line has no tab.
     """
     if prefix.is_file():
-        rows = [line.split("\t") for line in read_lines(prefix)]
+        rows = [line.split("\t") for line in _raw_lines(prefix)]
         if short := [number for number, row in enumerate(rows, start=1) if len(row) < 2]:
             raise ValueError(
                 f"{prefix}: {len(short)} of {len(rows)} lines have no tab between {source} and {target}, "
@@ -88,9 +95,21 @@ def check_sides(splits: Splits) -> None:
                 )
 
 
+def check_symbols(splits: Splits) -> None:
+    """Raise ValueError, with counts and an example, if the text has fairseq's control symbols as words."""
+    for part, text in splits.items():
+        for language, lines in text.items():
+            if found := [line for line in lines if SYMBOLS & set(line.split())]:
+                raise ValueError(
+                    f"{len(found)} of {len(lines)} sentences of {part}.{language} contain one of "
+                    f"{', '.join(sorted(SYMBOLS))} as a word, which fairseq takes for its own symbol, "
+                    f"such as: {found[0]}"
+                )
+
+
 def normal(sentence: str) -> str:
-    """The sentence without case and spacing, for comparisons."""
-    return " ".join(sentence.casefold().split())
+    """The sentence without case and spacing, its accents composed, for comparisons."""
+    return " ".join(unicodedata.normalize("NFC", sentence.casefold()).split())
 
 
 def shared_sentences(splits: Splits) -> dict[str, dict[str, list[str]]]:

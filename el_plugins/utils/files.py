@@ -127,6 +127,8 @@ def check_settings(settings: Mapping[str, Any], folder: Path) -> None:
         write_json(path, settings)
         return
     recorded = read_json(path)
+    if not isinstance(recorded, dict):
+        raise ValueError(f"{path} holds no settings: take another folder")
     if recorded != settings:
         names = [*settings, *(name for name in recorded if name not in settings)]
         changed = [name for name in names if settings.get(name) != recorded.get(name)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,12 +19,18 @@ def locked(path: Path) -> Iterator[int]:
     Yields:
         The lock's descriptor. A child that inherits it also holds the lock: if this process is killed, the
         next one waits until the child has ended.
+
+    Raises:
+        ValueError: ``path`` is another file than a lock, which holds a process id.
     """
     with path.open("a+") as file:
+        file.seek(0)
+        if not re.fullmatch(r"\d*", file.read(), re.ASCII):
+            raise ValueError(f"{path} exists and is not a lock: move it away")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"{path.parent} is in use, by process {path.read_text()} or a child of it: waiting")
+            print(f"{path} is in use, by process {path.read_text()} or a child of it: waiting")
             fcntl.flock(file, fcntl.LOCK_EX)
         with naming(path):
             file.truncate(0)

@@ -111,3 +111,11 @@ def test_every_space_of_unicode_is_between_words(tmp_path):
     text = {part: {"fr": ["il dit\u00a0: non\u202f!"] * 3} for part in ("train", "test")}
     (line, *_) = split_words(text, 4, tmp_path / "codes")["test"]["fr"]
     assert " ".join(line.split()).replace("@@ ", "") == "il dit : non !"
+    assert "\u00a0" not in (tmp_path / "codes").read_text(encoding="utf-8")
+
+
+def test_pieces_keep_words_apart_at_every_space(tmp_path):
+    # SentencePiece's normaliser deletes U+0085.
+    text = {part: {"en": ["a girl\x85in it"] * 9} for part in ("train", "test")}
+    (line, *_) = split_pieces(text, 20, tmp_path / "model")["test"]["en"]
+    assert line.replace(" ", "").replace("▁", " ").strip() == "a girl in it"

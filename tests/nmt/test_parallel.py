@@ -31,6 +31,14 @@ def test_a_tsv_line_without_a_tab(tmp_path):
         read_pairs(tmp_path / "pairs.tsv", "de", "en")
 
 
+def test_a_tsv_line_without_a_source_does_not_shift(tmp_path):
+    (tmp_path / "pairs.tsv").write_text("Ja\tYes\tCC-BY\n\tNo\tCC-BY\n \t \tCC-BY\n")
+    read = read_pairs(tmp_path / "pairs.tsv", "de", "en")
+    assert read == {"de": ["Ja", "", ""], "en": ["Yes", "No", ""]}
+    with pytest.raises(ValueError, match="test: 2 of 3 lines of de are empty, such as 2, 3"):
+        check_sides({"test": read})
+
+
 def test_line_ends_byte_order_marks_and_other_separators(tmp_path):
     path = tmp_path / "x.de"
     path.write_bytes("\ufeffEins \r\nzwei\rdrei\nvier\u2028fünf\x85sechs".encode())

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -83,13 +84,14 @@ def test_gzip_tsv_sentencepiece_and_no_moses(text, tmp_path):
         "none",
         "--separate",
     ]
-    main(words(text, *options, tmp_path / "made"))
-    made = tmp_path / "made"
+    made = tmp_path / "made #2 'of' 3 😀"
+    main(words(text, *options, made))
     assert "▁" in (made / "subwords" / "train.en").read_text(encoding="utf-8")
     assert (made / "text" / "valid.de").read_text(encoding="utf-8").splitlines() == [de for de, _ in VALID]
     dictionaries = [(made / "bin" / f"dict.{language}.txt").read_text() for language in ("de", "en")]
     assert dictionaries[0] != dictionaries[1]
     benchmark = read_settings(made / "benchmark.yaml")
+    assert Path(benchmark.output).resolve() == made.with_name(f"{made.name}_results")
     assert benchmark.data.remove_bpe == "sentencepiece"
     assert benchmark.data.detokenizer is None
     assert "--share-decoder-input-output-embed" in benchmark.train

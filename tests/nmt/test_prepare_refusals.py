@@ -74,6 +74,45 @@ def test_bad_values_are_named(text, tmp_path):
     assert "letters, digits, - and _, got 'a b'" in fails([made, *words(text, f"a b={text / 'test'}")])
     for sign in ",:":
         assert f"FOLDER must have no {sign!r}, where fairseq splits" in fails(words(text, f"{made}{sign}too"))
+    assert "FOLDER must have no '${', which begins a variable" in fails(words(text, f"{made}${{HOME}}"))
+    for folder in (".", "..", "/"):
+        assert f"FOLDER must name a new folder, got {folder}" in fails(words(text, folder))
+    assert "no test set may be called 'pooled'" in fails([made, *words(text, f"pooled={text / 'test'}")])
     refused = fails([made, *words(text, f"train1={text / 'test'}")])
     assert "fairseq would take a test set called 'train1' for a part of train" in refused
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_colon_in_the_working_directory_is_found_at_once(text, tmp_path, monkeypatch):
+    (tmp_path / "w:x").mkdir()
+    monkeypatch.chdir(tmp_path / "w:x")
+    assert "FOLDER must have no ':', where fairseq splits names, got " in fails(words(text, "made"))
+
+
+def test_a_link_to_nowhere_is_left_alone(text, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "missing")
+    assert "link exists and was not made by el-nmt-prepare" in fails(words(text, link))
+    assert link.is_symlink()
+
+
+def test_control_symbols_of_fairseq_are_no_words(text, tmp_path):
+    crossed = [(f"<s> {german} </s>", english) for german, english in TRAIN]
+    write(text, "train", crossed)
+    refused = fails(words(text, tmp_path / "made", "--tokenizer", "none"))
+    assert "24 of 24 sentences of train.de contain one of </s>, <pad>, <s>, <unk> as a word" in refused
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "options", "message"),
+    [
+        ([("a", "b")], [], "the training text has no word of two characters"),
+        ([("ab", "cd")], [], "too small for BPE: no pair of characters occurs twice"),
+        (TRAIN, ["--subwords", "sentencepiece", "--size", "5"], "SentencePiece cannot learn 5 pieces"),
+    ],
+)
+def test_too_little_text_for_subwords(text, tmp_path, pairs, options, message):
+    write(text, "train", pairs)
+    assert message in fails(words(text, tmp_path / "made", *options))
     assert not (tmp_path / "made").exists()

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from el_plugins.utils.files import atomic_dir, atomic_file, read_json, write_text
+from el_plugins.utils.files import atomic_dir, atomic_file, check_settings, read_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -42,6 +42,12 @@ def test_a_folder_appears_when_it_is_complete(tmp_path):
         assert list(unfinished.iterdir()) == []
         (unfinished / "all").touch()
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_settings_of_something_else_are_named(tmp_path):
+    write_text(tmp_path / "settings.json", "[1]")
+    with pytest.raises(ValueError, match=r"settings\.json holds no settings: take another folder"):
+        check_settings({"seed": 1}, tmp_path)
 
 
 @pytest.mark.parametrize("writing", [atomic_file, atomic_dir])

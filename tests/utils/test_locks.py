@@ -4,6 +4,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from el_plugins.utils.locks import locked
 
 HOLD = """
@@ -15,6 +17,14 @@ with locked(Path(sys.argv[1])) as lock:
     print("held", flush=True)
     os.kill(os.getpid(), 9)
 """
+
+
+def test_another_file_is_left_alone(tmp_path):
+    path = tmp_path / "mine.lock"
+    path.write_text("a thesis")
+    with pytest.raises(ValueError, match=r"mine\.lock exists and is not a lock"), locked(path):
+        pass
+    assert path.read_text() == "a thesis"
 
 
 def test_a_child_of_a_killed_holder_still_holds(tmp_path, capsys):

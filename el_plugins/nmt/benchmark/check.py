@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from el_plugins.nmt.benchmark.corpus import pair
 from el_plugins.nmt.benchmark.evaluation import generate_command
@@ -23,8 +26,8 @@ def check(runs: Sequence[Run]) -> None:
 
     Raises:
         RuntimeError: fairseq is not installed.
-        ValueError: fairseq refuses an argument, a subset is missing or damaged, or a file of references has
-            another number of lines; the message names it.
+        ValueError: fairseq refuses an argument, a subset is missing or damaged, a sentence is too long to be
+            translated, or a file of references has another number of lines; the message names it.
     """
     try:
         from fairseq import options
@@ -33,6 +36,7 @@ def check(runs: Sequence[Run]) -> None:
             f"fairseq is not installed ({error}): pip install 'el_plugins[fairseq,nmt]'"
         ) from error
     benchmark = runs[0].benchmark
+    training, models = [], []
     for run in {run.system.name: run for run in runs}.values():
         words = command(run, Machines())
         start = words.index(benchmark.data.folder)
@@ -42,12 +46,17 @@ def check(runs: Sequence[Run]) -> None:
                 f"--keep-last-epochs must be at least {benchmark.average}, which are averaged, "
                 f"got {parsed.keep_last_epochs} for {run.system.name}"
             )
+        training.append(_limits(parsed, int(parsed.max_tokens_valid or 0)))  # a string if it was given
+        models.append(_limits(parsed, 0))
     words = generate_command(runs[0], Path("model.pt"), VALID, None)[1:]
-    _parse(options.get_generation_parser, words, "generate")
-    for subset in ("train", VALID):
-        count_sentences(benchmark.data, subset)
+    parsed = _parse(options.get_generation_parser, words, "generate")
+    generation = [*models, _limits(parsed, parsed.max_tokens or 0)]
+    open_subset(benchmark.data, "train")  # training leaves long sentences out
+    check_lengths(open_subset(benchmark.data, VALID), VALID, [*training, *generation])
     for subset, reference in benchmark.data.references.items():
-        sentences, lines = count_sentences(benchmark.data, subset), len(read_lines(Path(reference)))
+        lengths = open_subset(benchmark.data, subset)
+        check_lengths(lengths, subset, generation)
+        sentences, lines = len(lengths[benchmark.data.source]), len(read_lines(Path(reference)))
         if sentences != lines:
             raise ValueError(
                 f"{reference} must have a line for each of the {sentences} sentences of {subset}, got {lines}"
@@ -69,15 +78,38 @@ def _parse(make_parser: Callable[[], Any], words: Sequence[str], what: str) -> a
         raise ValueError(f"fairseq refuses the arguments of {what}: {error}") from error
 
 
-def count_sentences(data: Data, subset: str) -> int:
-    """The number of sentence pairs of a binarised subset.
+def _limits(parsed: argparse.Namespace, tokens: int) -> tuple[float, float]:
+    """The longest source and target that fairseq takes, in subwords, in batches of ``tokens`` (0: any)."""
+    given = {"max_source_positions": math.inf, "max_target_positions": math.inf, **vars(parsed)}
+    source = math.inf if given.get("truncate_source") else given["max_source_positions"]
+    return min(source, tokens or math.inf), min(given["max_target_positions"], tokens or math.inf)
+
+
+def check_lengths(lengths: dict[str, np.ndarray], subset: str, limits: Sequence[tuple[float, float]]) -> None:
+    """Raise ValueError if ``subset`` has a sentence that fairseq would stop at, after the training perhaps.
+
+    Args:
+        lengths: result of :func:`open_subset`.
+        limits: the longest source and target that each command takes, the end of the sentence included.
+    """
+    for (language, side), limit in zip(lengths.items(), map(min, zip(*limits))):
+        if (long := np.flatnonzero(side > limit)).size:
+            raise ValueError(
+                f"{subset} has {len(long)} of {len(side)} sentences of {language} that are longer than "
+                f"{limit:g} subwords, such as line {long[0] + 1} with {side[long[0]]}: shorten them, or "
+                "raise --max-source-positions, --max-target-positions and --max-tokens in train and generate"
+            )
+
+
+def open_subset(data: Data, subset: str) -> dict[str, np.ndarray]:
+    """The lengths of a binarised subset's sentences in subwords, by language, source first.
 
     Raises:
         ValueError: it is missing, damaged, or its sides differ in length.
     """
     from fairseq.data import Dictionary, data_utils
 
-    counts = []
+    lengths: dict[str, np.ndarray] = {}
     for language in (data.source, data.target):
         prefix = Path(data.folder) / f"{subset}.{pair(data)}.{language}"
         try:
@@ -87,7 +119,8 @@ def count_sentences(data: Data, subset: str) -> int:
             raise ValueError(f"cannot open the subset {subset}, {prefix}: {error}") from error
         if dataset is None:
             raise ValueError(f"{data.folder} has no subset {subset}: {prefix}.idx does not exist")
-        counts.append(len(dataset))
+        lengths[language] = np.array(dataset.sizes)  # a copy: closing the dataset unmaps its own
+    counts = list(map(len, lengths.values()))
     if counts[0] != counts[1]:
         raise ValueError(f"the subset {subset} must have as many sentences in both languages, got {counts}")
-    return counts[0]
+    return lengths

@@ -3,12 +3,13 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
 
-from el_plugins.nmt.benchmark.check import check
+from el_plugins.nmt.benchmark.check import check, check_lengths
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.settings import read_settings
 
@@ -52,12 +53,24 @@ def test_nothing_wrong(check_settings):
         ),
         ("--beam 2", "--bream 2", "refuses the arguments of generate: unrecognized arguments: --bream 2"),
         ("{test: ", "{news: ", "has no subset news: .*news.de-en.de.idx does not exist"),
+        ("--beam 2", "--beam 2 --max-target-positions 3", "valid has 20 of 20 sentences of en .* than 3 sub"),
+        ("--lr 0.01", "--lr 0.01 --max-source-positions 3", "valid has 20 of 20 sentences of de .* 3 sub"),
+        ("--lr 0.01", "--lr 0.01 --max-tokens-valid 3", "valid has 20 of 20 sentences of de .* 3 sub"),
         ("/test.en}", "/valid.en}", "valid.en must have a line for each of the 12 sentences of test, got 20"),
     ],
 )
 def test_mistakes_are_named(check_settings, old, new, message):
     with pytest.raises(ValueError, match=message):
         check_settings((old, new))
+
+
+def test_the_strictest_limit_counts():
+    lengths = {"de": np.array([3, 9]), "en": np.array([4, 4])}
+    check_lengths(lengths, "test", [(10, 4), (9, 10)])
+    with pytest.raises(
+        ValueError, match=r"test has 1 of 2 sentences of de .* than 8 subwords, such as line 2 with 9"
+    ):
+        check_lengths(lengths, "test", [(10, 4), (8, 10)])
 
 
 def test_a_damaged_subset_is_named(check_settings, tmp_path):
