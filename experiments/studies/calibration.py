@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from el_plugins.losses import EncouragingLoss
@@ -17,17 +17,28 @@ from experiments.studies.study import Claim, Study
 from experiments.studies.training import Loss, accuracy, apply, classifier
 
 ECE = "ECE (%)"
-BINS = 15
+BINS = 10
 SMOOTHING = 0.1
+
+
+def calibration_error(logits: Tensor, target: Tensor) -> float:
+    """Expected calibration error in per cent, in :data:`BINS` of equal width: logits (N, C), target (N,).
+
+    Raises:
+        NotFiniteError: a logit is NaN or infinite.
+    """
+    require_finite(logits=logits)
+    # torchmetrics counts a confidence of exactly 1 in a bin of its own.
+    probabilities = logits.softmax(dim=1).clamp(max=1 - 2**-24)
+    return 100 * multiclass_calibration_error(probabilities, target, logits.size(1), n_bins=BINS).item()
 
 
 def run(settings: Settings, loss: Loss, seed: int) -> Mapping[str, Any]:
     """Train with ``loss``; expected calibration error, energies and accuracy of the test set."""
     images = load(settings, seed)
     logits, target = apply(classifier(settings, images, seed, loss), images.test, settings)
-    require_finite(logits=logits)
-    error = multiclass_calibration_error(logits.softmax(dim=1), target, images.classes, n_bins=BINS)
-    return {ECE: 100 * error.item(), **energies(logits, target), "accuracy": accuracy(logits, target)}
+    measures = {ECE: calibration_error(logits, target), **energies(logits, target)}
+    return {**measures, "accuracy": accuracy(logits, target)}
 
 
 STUDY = Study(
@@ -53,8 +64,8 @@ STUDY = Study(
         Claim("EL 1 + LS", "CE + LS", ECE, "0.9 to 0.3 (MNIST), 8.8 to 5.6 (CIFAR-10)", lower=True),
         Claim("EL 1", "CE", ON, "-27 to -131.6 (MNIST), -15.1 to -54.5 (CIFAR-10)", lower=True),
         Claim("CE + LS", "CE", "accuracy", "99.42 to 99.54 (Table 8, MNIST)"),
-        Claim("EL 1", "CE", "accuracy", "99.42 to 99.56 (Table 8, MNIST)"),
         Claim("EL 1 + LS", "CE + LS", "accuracy", "99.54 to 99.63 (Table 8, MNIST)"),
     ],
-    note=f"{BINS} bins of equal width; smoothing {SMOOTHING:g}.",
+    note=f"{BINS} bins of equal width; smoothing {SMOOTHING:g}. In the authors' script the lowest "
+    "energy off the data is never above 0.",
 )

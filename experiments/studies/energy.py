@@ -70,6 +70,7 @@ STUDY = Study(
         Claim("EL 0.75", "CE", MARGIN, "centre 15 to 17 (C.2)"),
         Claim("EL 1", "CE", MARGIN, "centre 15 to 50 (Figure 6)"),
     ],
+    note="In the authors' script the lowest energy off the data is never above 0.",
     figures={
         "energies": draw_energies,
         "margins": lambda axes, results: plot_margins(axes, first_seed(results)),

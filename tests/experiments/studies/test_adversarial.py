@@ -7,7 +7,18 @@ import torch
 for package in ("accelerate", "timm", "sklearn", "torchvision", "art"):
     pytest.importorskip(package)
 
-from experiments.studies.adversarial import art_classifier, attack
+from experiments.studies.adversarial import MASKED, MASKED_L2, art_classifier, attack, masked
+
+
+@pytest.mark.parametrize(("margin", "none", "none_l2"), [(20, 0, 0), (60, 0, 100), (120, 100, 100)])
+def test_a_sure_model_has_no_gradient_and_its_norm_vanishes_first(margin, none, none_l2):
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 2, bias=False)).eval()
+    with torch.no_grad():
+        model[1].weight.copy_(torch.tensor([1.0, -1.0])[:, None].expand(2, 16) * margin / 32)
+    images = torch.ones(8, 1, 4, 4)
+    target = art_classifier(model, images, 2)
+    shares = masked(target, images.numpy(), np.zeros(8, dtype=int))
+    assert shares == {MASKED: none, MASKED_L2: none_l2}
 
 
 @pytest.mark.parametrize(("name", "epsilon"), [("AutoAttack", 0.1), ("AutoAttack L2", 1.0), ("PGD L2", 1.0)])
