@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from el_plugins.utils.files import naming
+from el_plugins.utils.files import naming, read_text
 
 
 @contextmanager
@@ -24,8 +24,7 @@ def locked(path: Path) -> Iterator[int]:
         ValueError: ``path`` is another file than a lock, which holds a process id.
     """
     with path.open("a+") as file:
-        file.seek(0)
-        if not re.fullmatch(r"\d*", file.read(), re.ASCII):
+        if not re.fullmatch(r"\d*", read_text(path), re.ASCII):
             raise ValueError(f"{path} exists and is not a lock: move it away")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

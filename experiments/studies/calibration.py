@@ -11,7 +11,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 from el_plugins.losses import EncouragingLoss
 from el_plugins.metrics import require_finite
 from experiments.studies.data import load
-from experiments.studies.energy import AROUND, ON, energies
+from experiments.studies.energy import AROUND, NOTE, ON, energies
 from experiments.studies.settings import Settings
 from experiments.studies.study import Claim, Study
 from experiments.studies.training import Loss, accuracy, apply, classifier
@@ -66,6 +66,5 @@ STUDY = Study(
         Claim("CE + LS", "CE", "accuracy", "99.42 to 99.54 (Table 8, MNIST)"),
         Claim("EL 1 + LS", "CE + LS", "accuracy", "99.54 to 99.63 (Table 8, MNIST)"),
     ],
-    note=f"{BINS} bins of equal width; smoothing {SMOOTHING:g}. In the authors' script the lowest "
-    "energy off the data is never above 0.",
+    note=f"{BINS} bins of equal width; smoothing {SMOOTHING:g}. {NOTE}",
 )

@@ -17,6 +17,7 @@ from experiments.studies.study import Claim, Results, Study
 from experiments.studies.training import Loss, apply, classifier
 
 ON, AROUND, MARGIN = "energy on the data", "lowest energy off the data", "median margin"
+NOTE = "In the authors' script the lowest energy off the data is never above 0."
 SHOWN = 3  # class of the energy figure
 SAMPLES = 2000  # test samples that the figures show
 
@@ -70,7 +71,7 @@ STUDY = Study(
         Claim("EL 0.75", "CE", MARGIN, "centre 15 to 17 (C.2)"),
         Claim("EL 1", "CE", MARGIN, "centre 15 to 50 (Figure 6)"),
     ],
-    note="In the authors' script the lowest energy off the data is never above 0.",
+    note=NOTE,
     figures={
         "energies": draw_energies,
         "margins": lambda axes, results: plot_margins(axes, first_seed(results)),

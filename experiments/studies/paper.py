@@ -46,9 +46,9 @@ HEAD = """# The paper's tables, repeated on the paper's data
 
 Made by `python -m experiments.studies.paper`. Every claim stands beside the paper's figures and our
 difference, with its 95 % interval over seeds and the p of a paired t-test, not corrected for the number of
-claims. Each section says what differs from the paper's setting; accuracies of images
-are the last epoch's, the paper's the best on the test set. A study is shown when all seeds of all its
-systems are there. CIFAR-10 may have been read from images re-encoded as JPEG; the section then says so."""
+claims. Each section says what differs from the paper's setting; accuracies of images are the last epoch's,
+the paper's the best on the test set. A study is shown when all seeds of all its systems are there. CIFAR-10
+may have been read from images re-encoded as JPEG; the section then says so."""
 MISSING = """## Not complete
 
 Data, settings and commands are there, what lacks is time: a run takes minutes on a CPU core, all of them

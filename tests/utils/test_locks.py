@@ -25,6 +25,10 @@ def test_another_file_is_left_alone(tmp_path):
     with pytest.raises(ValueError, match=r"mine\.lock exists and is not a lock"), locked(path):
         pass
     assert path.read_text() == "a thesis"
+    path.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"mine\.lock is not UTF-8 text"), locked(path):
+        pass
+    assert path.read_bytes() == b"\xff\xfe"
 
 
 def test_a_child_of_a_killed_holder_still_holds(tmp_path, capsys):

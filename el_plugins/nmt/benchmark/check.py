@@ -51,10 +51,10 @@ def check(runs: Sequence[Run]) -> None:
     words = generate_command(runs[0], Path("model.pt"), VALID, None)[1:]
     parsed = _parse(options.get_generation_parser, words, "generate")
     generation = [*models, _limits(parsed, parsed.max_tokens or 0)]
-    open_subset(benchmark.data, "train")  # training leaves long sentences out
-    check_lengths(open_subset(benchmark.data, VALID), VALID, [*training, *generation])
+    sentence_lengths(benchmark.data, "train")  # training leaves long sentences out
+    check_lengths(sentence_lengths(benchmark.data, VALID), VALID, [*training, *generation])
     for subset, reference in benchmark.data.references.items():
-        lengths = open_subset(benchmark.data, subset)
+        lengths = sentence_lengths(benchmark.data, subset)
         check_lengths(lengths, subset, generation)
         sentences, lines = len(lengths[benchmark.data.source]), len(read_lines(Path(reference)))
         if sentences != lines:
@@ -89,7 +89,7 @@ def check_lengths(lengths: dict[str, np.ndarray], subset: str, limits: Sequence[
     """Raise ValueError if ``subset`` has a sentence that fairseq would stop at, after the training perhaps.
 
     Args:
-        lengths: result of :func:`open_subset`.
+        lengths: result of :func:`sentence_lengths`.
         limits: the longest source and target that each command takes, the end of the sentence included.
     """
     for (language, side), limit in zip(lengths.items(), map(min, zip(*limits))):
@@ -101,7 +101,7 @@ def check_lengths(lengths: dict[str, np.ndarray], subset: str, limits: Sequence[
             )
 
 
-def open_subset(data: Data, subset: str) -> dict[str, np.ndarray]:
+def sentence_lengths(data: Data, subset: str) -> dict[str, np.ndarray]:
     """The lengths of a binarised subset's sentences in subwords, by language, source first.
 
     Raises:
