@@ -14,7 +14,7 @@ pytest.importorskip("fairseq")
 pytest.importorskip("sentencepiece")
 pytest.importorskip("submitit")
 
-from el_plugins.nmt.benchmark.check import count_sentences
+from el_plugins.nmt.benchmark.check import sentence_lengths
 from el_plugins.nmt.benchmark.settings import read_settings
 from el_plugins.utils.downloads import sha256
 from tests.run_scripts.iwslt_recipe import ENVIRONMENT, SMALL, prepared, recipe, start
@@ -84,7 +84,8 @@ def test_french_english(scripts, archives, tmp_path):
     assert text != text.lower()
     # The recipe's own settings have all six test sets.
     settings = read_settings(REPOSITORY / "examples" / "iwslt17_fr_en.yaml", output=output)
-    assert [count_sentences(settings.data, subset) for subset in settings.data.references] == [6] * 6
+    for subset in settings.data.references:
+        assert [len(side) for side in sentence_lengths(settings.data, subset).values()] == [6, 6]
     assert all(Path(reference).exists() for reference in settings.data.references.values())
 
 
