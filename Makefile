@@ -29,7 +29,7 @@ help:
 	@echo 'make trust         killed processes, full disks, hostile input; into benchmarks/results/trust.md (an hour)'
 	@echo 'make bench         time and memory of the losses and of training beside their peers, into outputs/benchmarks (30 to 50 minutes)'
 	@echo 'make bench-gpu     the losses beside their peers on this GPU, into benchmarks/results/gpu, and the tests that need one'
-	@echo 'make studies       the paper'\''s other studies on small real data, five seeds (40 to 55 minutes)'
+	@echo 'make studies       the paper'\''s other studies on small real data, five seeds (45 to 60 minutes)'
 	@echo 'make docs          the documentation as a site that needs no network, into outputs/docs'
 	@echo 'make format        lay out and tidy the code'
 	@echo 'make lint          ruff, mypy, shellcheck'

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from el_plugins.losses import sigmoid_halted_focal_loss
 from el_plugins.metrics import SHOTS, log_odds
-from experiments.studies.long_tail import OVERALL, System, run
+from experiments.studies.long_tail import EPOCHS, OVERALL, System, run
 from experiments.studies.study import Claim, Study
 
 GAMMA = 1.0
@@ -39,6 +39,7 @@ STUDY = Study(
         Claim("halted focal", "focal", OVERALL, "62.9 to 63.6"),
         Claim("halted focal", "focal", "few", "58.8 to 59.7"),
     ],
+    defaults={"epochs": EPOCHS},
     note=f"Gamma {GAMMA:g}, no alpha.",
     note_at_hand="The long tail of the study above.",
 )
