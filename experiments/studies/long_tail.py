@@ -20,7 +20,7 @@ from experiments.studies.training import Loss, apply, classifier, retrain_head
 
 TESTED = 30  # digits of each class, on average
 MOST, FEWEST = 140, 3  # digits of the commonest and the rarest class in training
-EPOCHS = 60  # of so few images; after 15 no loss has learned the rare classes, and those with a bonus least
+EPOCHS = 60  # after 15 of so few images the normal bonus has not learned the rare classes
 OVERALL = "overall"
 
 
