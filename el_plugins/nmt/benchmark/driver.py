@@ -46,6 +46,8 @@ def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, s
     print()
     for system, verdict, why in wording.verdicts(headline):
         print(f"{system}: {verdict}. {why}.")
+    for note in wording.averages(results):
+        print(f"{note}.")
     print(f"\nwrote {output / 'report.html'}, report.md and results.jsonl")
     if len(benchmark.seeds) == 1 and len(benchmark.systems) > 1:
         print(ONE_SEED)
@@ -62,16 +64,6 @@ def print_commands(runs: Sequence[Run], machines: Machines, folder: Path) -> Non
             for model in (run.checkpoints / "checkpoint_best.pt", run.averaged):
                 for subset in data.references:
                     print(shlex.join(generate_command(run, model, subset, None)))
-
-
-def print_short_trainings(runs: Sequence[Run]) -> None:
-    """Report runs that averaged fewer or other checkpoints than the settings ask for."""
-    for run in runs:
-        names = run.read_result().get("averaged", []) if run.result.exists() else []
-        if names and not all(name[len("checkpoint") : -len(".pt")].isdigit() for name in names):
-            print(f"{run.name} was shorter than an epoch: averaged {', '.join(names)}")
-        elif names and len(names) < run.benchmark.average:
-            print(f"{run.name} has fewer than {run.benchmark.average} epochs: averaged {len(names)}")
 
 
 @contextlib.contextmanager
@@ -137,6 +129,5 @@ def run_benchmark(options: argparse.Namespace) -> None:
                 failed = schedule.execute(runs)
         if len(failed) < len(runs):
             write_results(benchmark, runs, failed, output)
-            print_short_trainings(runs)
         if failed:
             raise RuntimeError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")

@@ -51,6 +51,7 @@ def write(results: Results, sections: Sequence[Section], plots: Mapping[str, Pat
         "name": results.name,
         "baseline": headline.baseline,
         "verdicts": wording.verdicts(headline),
+        "averages": wording.averages(results),
         "headline": tables.headline(headline),
         "diverged": {name: wording.diverged(steps) for name, steps in results.diverged.items() if steps},
         "failed": results.failed,

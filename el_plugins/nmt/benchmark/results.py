@@ -34,8 +34,8 @@ class Results:
         rows: of ``results.jsonl``: the scores of a (system, seed, checkpoint, subset); for a diverged run
             its system, its seed and ``diverged``, the step (None: after the last one), without a score.
         failed: the reason, by name of the run.
-        runs: ``curve``, ``training``, ``versions``, ``commands`` and ``tokens``, as far as available, by name
-            of the run.
+        runs: ``averaged``, ``curve``, ``training``, ``versions``, ``commands`` and ``tokens``, as far as
+            available, by name of the run.
         translations: plain text by :data:`Place`.
         sources: plain text by subset.
         references: plain text by subset.
@@ -97,7 +97,7 @@ def read_runs(benchmark: Benchmark, runs: Sequence[Run], failed: Mapping[str, st
         result = run.read_result()
         names = {"system": run.system.name, "seed": run.seed}
         others: dict[str, Any] = {
-            key: result[key] for key in ("curve", "training", "versions") if key in result
+            key: result[key] for key in ("averaged", "curve", "training", "versions") if key in result
         }
         results.runs[run.name] = {**others, **_tokens(run), "commands": _commands(run)}
         if DIVERGED in result:
@@ -164,7 +164,8 @@ def _tokens(run: Run) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return {"tokens": dict(np.load(path))}
+        with np.load(path) as measures:
+            return {"tokens": dict(measures)}
     except (BadZipFile, EOFError, ValueError, zlib.error) as error:
         raise ValueError(
             f"{path} is damaged ({error}): delete it and {run.result.name} beside it, and it is made again"

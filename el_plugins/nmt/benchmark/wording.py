@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from el_plugins.nmt.benchmark.results import Results
@@ -55,6 +55,35 @@ def verdicts(section: Section) -> list[tuple[str, str, str]]:
             why += f"length ratio {ratios[0]} against {ratios[1]}"
         verdicts_of.append((name, verdict("bleu", figures["bleu"]), f"{heading(section)}: {why}"))
     return verdicts_of
+
+
+def averages(results: Results) -> list[str]:
+    """What readers should know of the averaged checkpoints, in sentences: too few, or from before a bonus."""
+    runs_of: dict[str, list[str]] = {}
+    for run, names in results.outputs("averaged").items():
+        for note in _notes(names, results.benchmark.average, results.runs[run].get("curve", {})):
+            runs_of.setdefault(note, []).append(run)
+    return [f"{', '.join(runs)}: {note}" for note, runs in runs_of.items()]
+
+
+def _notes(names: Sequence[str], wanted: int, curve: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """:func:`averages` of one run.
+
+    Args:
+        names: the checkpoints that were averaged.
+        wanted: how many the settings ask for.
+        curve: validation figures by update.
+    """
+    epochs = [name.removeprefix("checkpoint").removesuffix(".pt") for name in names]
+    if not all(map(str.isdigit, epochs)):
+        yield f"shorter than an epoch, so {', '.join(names)} was averaged"
+        return
+    if len(names) < wanted:
+        yield f"fewer than {wanted} epochs, so only {len(names)} averaged"
+    factors = {one.get("epoch"): float(one.get("valid_bonus_factor", 0)) for one in curve.values()}
+    early = [epoch for epoch in epochs if factors.get(int(epoch)) == 0]
+    if early and any(factors.values()):
+        yield f"{len(early)} of the {len(epochs)} averaged epochs ended before the bonus came in"
 
 
 def with_interval(compared: Mapping[str, Any], baseline: str) -> str:

@@ -8,7 +8,6 @@ import torch
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
 
-from el_plugins.nmt.benchmark.driver import print_short_trainings
 from el_plugins.nmt.benchmark.evaluation import _discard_outdated
 from el_plugins.nmt.benchmark.launch import Machines
 from el_plugins.nmt.benchmark.runs import Run
@@ -96,20 +95,6 @@ def test_another_training_is_refused(run, tmp_path):
     (tmp_path / "bin" / "train.de-en.de.bin").write_text("other")
     with pytest.raises(ValueError, match=r"made with other settings \(corpus\)"):
         steps(run)
-
-
-@pytest.mark.parametrize(
-    ("names", "message"),
-    [
-        (["checkpoint1.pt", "checkpoint2.pt", "checkpoint3.pt"], ""),
-        (["checkpoint1.pt"], "el/seed1 has fewer than 3 epochs: averaged 1\n"),
-        (["checkpoint_last.pt"], "el/seed1 was shorter than an epoch: averaged checkpoint_last.pt\n"),
-    ],
-)
-def test_a_short_training_is_reported(run, capsys, names, message):
-    run.result.write_text(json.dumps({"averaged": names}))
-    print_short_trainings([run])
-    assert capsys.readouterr().out == message
 
 
 @pytest.mark.parametrize(
