@@ -59,11 +59,12 @@ def main() -> None:
     folder = parser.parse_args().folder
     rows = read(folder / "losses.csv")
     parts = [
-        "# Benchmarks",
+        "# Speed and memory",
         f"By `make bench` on {rows[0]['machine']}. Ratios are to the first peer of each case; times are "
-        "medians in milliseconds of forward and backward together; memory is the peak beyond the inputs. The "
-        "gradients that are handed out in the end, of logits or of hidden states and matrix, are in it, as "
-        "many logits large as the last column says; in place they stand in the logits.",
+        "medians in milliseconds of forward and backward together; memory is the peak beyond the inputs, the "
+        "gradients of logits, or of hidden states and matrix, included. It is the growth of the process: "
+        "what the process holds already counts as 0, so small figures are lower bounds. The last column is "
+        "the size of these gradients; in place they overwrite the logits.",
         "![time and memory against the vocabulary](chart.png)",
     ]
     for kind, title in TITLES.items():
@@ -79,7 +80,7 @@ def main() -> None:
     if (folder / "language_models.csv").exists():
         parts += ["## A step of a language model", markdown(read(folder / "language_models.csv"))]
     draw(rows, folder / "chart.png")
-    write_text(folder / "README.md", "\n\n".join(parts) + "\n")
+    write_text(folder / "speed.md", "\n\n".join(parts) + "\n")
 
 
 if __name__ == "__main__":

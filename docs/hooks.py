@@ -42,7 +42,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Links between these pages and the repository's, of which both lie side by side in the site."""
-    return markdown if "/" in page.file.src_uri else re.sub(r"\]\((\.\./|docs/)", "](", markdown)
+    if "/" in page.file.src_uri:
+        return markdown.replace("](../../docs/", "](../../")
+    return re.sub(r"\]\((\.\./|docs/)", "](", markdown)
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
