@@ -19,7 +19,7 @@ from pathlib import Path
 from el_plugins.nmt.benchmark.corpus import pair, prepare
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.settings import Benchmark, Data, read_settings
-from el_plugins.nmt.score import read_lines
+from el_plugins.nmt.parallel import read_raw_lines
 from el_plugins.nmt.scoring import read_generated
 from el_plugins.utils.divergence import DIVERGED
 from el_plugins.utils.files import atomic_dir, write_json, write_text
@@ -75,7 +75,7 @@ def restore(stored: Run, run: Run) -> None:
         (folder / run.translations.name).mkdir()
         for subset, name in translations(stored):
             columns = {"S": tokens(data, subset, data.source), "T": tokens(data, subset, data.target)}
-            columns["H"] = [f"0\t{line}" for line in read_lines(stored.folder / name)]
+            columns["H"] = [f"0\t{line}" for line in read_raw_lines(stored.folder / name)]
             if len(columns["H"]) != len(columns["S"]):
                 count = f"{len(columns['H'])} lines, {subset} has {len(columns['S'])}"
                 raise ValueError(f"{stored.folder / name} has {count}")

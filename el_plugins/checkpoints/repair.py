@@ -21,10 +21,11 @@ def repair_last(checkpoints: Path) -> None:
     if last.exists() and not zipfile.is_zipfile(last):
         others = sorted(checkpoints.glob("checkpoint*[0-9].pt"), key=lambda path: path.stat().st_mtime)
         complete = [path for path in others if zipfile.is_zipfile(path)]
-        last.unlink()
         if complete:
             with atomic_file(last) as temporary:
                 shutil.copy(complete[-1], temporary)
+        else:
+            last.unlink()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

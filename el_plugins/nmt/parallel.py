@@ -35,17 +35,17 @@ def read_lines(path: Path) -> list[str]:
     Raises:
         ValueError: it is not UTF-8 text, or not a complete gzip file.
     """
-    return [line.strip() for line in _raw_lines(path)]
+    return [line.strip() for line in read_raw_lines(path)]
 
 
-def _raw_lines(path: Path) -> list[str]:
-    """Like :func:`read_lines`, not stripped: in TSV, a tab at the start follows an empty source."""
+def read_raw_lines(path: Path) -> list[str]:
+    """Like :func:`read_lines`, not stripped: a tab at an end stands before or after an empty sentence."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
     # fairseq also ends a line at a carriage return.
-    lines = text.replace("\r", " ").split("\n")
+    lines = text.replace("\r\n", "\n").replace("\r", " ").split("\n")
     return lines if lines[-1].strip() else lines[:-1]
 
 
@@ -60,7 +60,7 @@ def read_pairs(prefix: Path, source: str, target: str) -> dict[str, list[str]]:
         ValueError: a file is missing or empty, they have unequal numbers of lines, or a line has no tab.
     """
     if prefix.is_file():
-        rows = [line.split("\t") for line in _raw_lines(prefix)]
+        rows = [line.split("\t") for line in read_raw_lines(prefix)]
         if short := [number for number, row in enumerate(rows, start=1) if len(row) < 2]:
             raise ValueError(
                 f"{prefix}: {len(short)} of {len(rows)} lines have no tab between {source} and {target}, "

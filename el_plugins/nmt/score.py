@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from el_plugins.nmt.parallel import read_raw_lines
 from el_plugins.nmt.scoring import (
     DETOKENIZERS,
     GENERATED,
@@ -19,7 +20,7 @@ from el_plugins.nmt.scoring import (
     score_text,
     score_tokenised,
 )
-from el_plugins.utils.files import read_text, write_json
+from el_plugins.utils.files import write_json
 from el_plugins.utils.program import program
 from el_plugins.utils.tables import table
 
@@ -40,7 +41,7 @@ def score_file(
     Raises:
         ValueError: a file is empty or not UTF-8, there is no reference, or it has another number of lines.
     """
-    lines = read_lines(file)
+    lines = read_raw_lines(file)
     if not lines:
         raise ValueError(f"{file} is empty")
     if any(map(GENERATED.match, lines)):
@@ -52,14 +53,8 @@ def score_file(
     else:
         hypotheses, scores = lines, {}
     if reference is not None:
-        scores.update(score_text(detokenise(hypotheses, detokenizer, language), read_lines(reference)))
+        scores.update(score_text(detokenise(hypotheses, detokenizer, language), read_raw_lines(reference)))
     return scores
-
-
-def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, split only at line feeds."""
-    lines = read_text(path).split("\n")
-    return lines if lines[-1] else lines[:-1]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

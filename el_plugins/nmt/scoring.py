@@ -11,7 +11,7 @@ from sacrebleu.metrics import BLEU, CHRF, TER
 from sacrebleu.significance import PairedTest
 from sacremoses import MosesDetokenizer
 
-from el_plugins.utils.files import read_text
+from el_plugins.nmt.parallel import read_raw_lines
 
 GENERATED = re.compile(r"([STH])-(\d+)\t")
 DETOKENIZERS = ("moses",)
@@ -36,7 +36,7 @@ class Translations(NamedTuple):
 
 def read_generated(path: Path) -> Translations:
     """:func:`parse_generated` of a file."""
-    return parse_generated(read_text(path).split("\n"), path)
+    return parse_generated(read_raw_lines(path), path)
 
 
 def parse_generated(lines: Sequence[str], path: Path) -> Translations:

@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 settings = read_settings(study.defaults, options.settings, given)
                 results = run_study(study, settings, output / name)
             except (OSError, RuntimeError, ValueError) as error:
+                if process.num_processes > 1:
+                    raise  # the other processes are still in this study: torchrun ends them
                 failed.append(f"{name}: {reason(error)}")
                 continue
             if process.is_main_process:

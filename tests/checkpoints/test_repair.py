@@ -4,12 +4,25 @@ import shutil
 import sys
 
 import pytest
+import torch
 
 from tests.commands import run
 
 pytest.importorskip("fairseq")
 
-from el_plugins.checkpoints.repair import repair_last
+from el_plugins.checkpoints import repair
+
+
+def test_a_killed_repair_is_begun_again(tmp_path, monkeypatch):
+    torch.save({}, tmp_path / "checkpoint1.pt")
+    last = tmp_path / "checkpoint_last.pt"
+    last.write_bytes(b"cut short")
+    with monkeypatch.context() as patched:
+        patched.setattr(repair.shutil, "copy", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            repair.repair_last(tmp_path)
+    repair.repair_last(tmp_path)
+    assert last.read_bytes() == (tmp_path / "checkpoint1.pt").read_bytes()
 
 
 def test_a_copy_cut_short_is_made_again(trained, tmp_path):
@@ -17,7 +30,7 @@ def test_a_copy_cut_short_is_made_again(trained, tmp_path):
     shutil.copytree(trained[0], checkpoints)
     last = checkpoints / "checkpoint_last.pt"
     whole = last.read_bytes()
-    repair_last(checkpoints)
+    repair.repair_last(checkpoints)
     assert last.read_bytes() == whole
     last.write_bytes(whole[: len(whole) // 2])
     run(sys.executable, "-m", "el_plugins.checkpoints.repair", checkpoints)
@@ -27,5 +40,5 @@ def test_a_copy_cut_short_is_made_again(trained, tmp_path):
     )
     for path in checkpoints.iterdir():
         path.write_bytes(whole[:1000])
-    repair_last(checkpoints)
+    repair.repair_last(checkpoints)
     assert not last.exists()

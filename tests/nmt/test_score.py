@@ -68,6 +68,13 @@ def test_plain_text(tmp_path):
     assert chrf[1] == pytest.approx(expected.score)
 
 
+def test_lines_end_at_line_feeds_only(tmp_path):
+    (tmp_path / "out").write_bytes(b"one two\nthree four\n")
+    for text in (b"one\rtwo\nthree four\n", b"one two\r\nthree four\r\n"):
+        (tmp_path / "ref").write_bytes(text)
+        assert score_file(tmp_path / "out", tmp_path / "ref")["chrf"]["score"] == pytest.approx(100)
+
+
 def test_bad_input_is_named(tmp_path):
     (tmp_path / "out").write_text("one\n")
     assert "out is not the output of fairseq-generate, so it needs --reference" in run(

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,10 +88,11 @@ class Run(BenchmarkRun):
             if self.machines.decide(f"{self.name} starts"):
                 self._train()
             return
-        with self.locked() as lock:
+        with ExitStack() as stack:
             try:
+                lock = stack.enter_context(self.locked())
                 self.check()  # again: another process may have held the lock
-            except ValueError:
+            except (OSError, ValueError):
                 self.machines.decide(f"{self.name} starts", False)
                 raise
             if self.machines.decide(f"{self.name} starts", not self.result.exists()):

@@ -18,7 +18,7 @@ from el_plugins.nmt.benchmark.launch import Machines
 from el_plugins.nmt.benchmark.runs import VALID, Run
 from el_plugins.nmt.benchmark.settings import Data
 from el_plugins.nmt.benchmark.training import command
-from el_plugins.nmt.score import read_lines
+from el_plugins.nmt.parallel import read_raw_lines
 
 
 def check(runs: Sequence[Run]) -> None:
@@ -56,7 +56,7 @@ def check(runs: Sequence[Run]) -> None:
     for subset, reference in benchmark.data.references.items():
         lengths = sentence_lengths(benchmark.data, subset)
         check_lengths(lengths, subset, generation)
-        sentences, lines = len(lengths[benchmark.data.source]), len(read_lines(Path(reference)))
+        sentences, lines = len(lengths[benchmark.data.source]), len(read_raw_lines(Path(reference)))
         if sentences != lines:
             raise ValueError(
                 f"{reference} must have a line for each of the {sentences} sentences of {subset}, got {lines}"

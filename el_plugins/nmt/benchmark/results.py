@@ -17,7 +17,7 @@ import numpy as np
 from el_plugins.nmt.benchmark.cache import cached
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.settings import POOLED, Benchmark
-from el_plugins.nmt.score import read_lines
+from el_plugins.nmt.parallel import read_raw_lines
 from el_plugins.nmt.scoring import Translations, detokenise, read_generated, score_text, score_tokenised
 from el_plugins.utils.divergence import DIVERGED
 from el_plugins.utils.files import read_text
@@ -92,7 +92,7 @@ def read_runs(benchmark: Benchmark, runs: Sequence[Run], failed: Mapping[str, st
     if not complete:
         raise ValueError("no run is complete, so there is nothing to report")
     results = Results(runs[0].output.name, benchmark, [], failed, cache=runs[0].output / "paired_tests")
-    results.references = {name: read_lines(Path(file)) for name, file in benchmark.data.references.items()}
+    results.references = {name: read_raw_lines(Path(file)) for name, file in benchmark.data.references.items()}
     for run in complete:
         result = run.read_result()
         names = {"system": run.system.name, "seed": run.seed}

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from el_plugins.detection.benchmark.machines import Machines, check_same
+from el_plugins.detection.benchmark.settings import System
 
 
 def together(*works, minutes=1.0):
@@ -63,6 +64,21 @@ def test_who_stops_tells_the_others():
     first, second = together(stops, lambda m: m.meet("the start"))
     assert first == "no data"
     assert second == "machine 0 stopped: no data"
+
+
+def test_a_run_that_cannot_begin_keeps_no_machine_waiting(tmp_path):
+    runs = pytest.importorskip("el_plugins.detection.benchmark.runs")
+    (tmp_path / "file").touch()
+
+    def work(machines):
+        run = runs.Run(None, System(name="focal"), 1, tmp_path / "file", 1, machines, {})
+        if machines.rank == 0:
+            with pytest.raises(NotADirectoryError):
+                run()
+        else:
+            run()
+
+    assert together(work, work, minutes=0.1) == [None, None]
 
 
 def test_different_plans_are_named():
