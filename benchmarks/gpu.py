@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from benchmarks import gpu_measure, gpu_peers, gpu_report, peers
+from benchmarks import gpu_measure, gpu_peers, gpu_report, measure, peers
 from benchmarks.losses import ANCHORS, SMOOTHING, bound
-from el_plugins.utils.files import write_text
+from el_plugins.utils.program import positive
 
 FOLDER = Path("benchmarks/results/gpu")
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
@@ -110,12 +108,7 @@ COLUMNS = (
 
 def write(lines: Sequence[dict[str, Any]], folder: Path) -> None:
     """The CSV, and the table and the figure of it."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "losses.csv", text.getvalue())
+    measure.write(folder / "losses.csv", lines, COLUMNS)
     gpu_report.write(folder)
 
 
@@ -123,17 +116,20 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=FOLDER, help="default: %(default)s")
-    parser.add_argument("--runs", type=int, default=50, help="how often each call is timed (%(default)s)")
+    parser.add_argument("--runs", type=positive, default=50, help="timings of each call (%(default)s)")
     parser.add_argument("--kind", choices=sorted(gpu_report.TITLES), action="append", help="default: all")
     options = parser.parse_args()
-    if options.runs < 1:
-        parser.error(f"--runs must be 1 or more, got {options.runs}")
     if not torch.cuda.is_available():
         raise SystemExit("benchmarks.gpu: torch finds no GPU, and nothing was measured")
     chosen = [case for case in cases("cuda") if not options.kind or case.kind in options.kind]
-    lines: list[dict[str, Any]] = []
-    for case in tqdm(chosen, unit="case", disable=None):
-        lines += run(case, options.runs, "cuda", gpu_measure.machine())
+    machine = gpu_measure.machine()
+    try:
+        lines = measure.resume(options.folder / "losses.csv", machine)
+    except ValueError as error:
+        raise SystemExit(f"benchmarks.gpu: {error}") from error
+    done = {(line["kind"], line["case"]) for line in lines}
+    for case in tqdm([one for one in chosen if one[:2] not in done], unit="case", disable=None):
+        lines += run(case, options.runs, "cuda", machine)
         write(lines, options.folder)  # after each case, so that a stop loses one at most
 
 

@@ -8,8 +8,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import multiprocessing
 import statistics
 import time
@@ -22,10 +20,10 @@ from torch import Tensor
 from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from benchmarks.measure import RESULTS, machine, peak_memory
+from benchmarks.measure import RESULTS, machine, peak_memory, write
 from el_plugins.integrations.transformers import use_encouraging_loss
 from el_plugins.losses import encouraging_loss
-from el_plugins.utils.files import write_text
+from el_plugins.utils.program import positive
 
 VOCABULARY = 32_000
 SIZES = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -86,9 +84,9 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.language_models", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=RESULTS, help="default: %(default)s")
-    parser.add_argument("--rows", type=int, default=8, help="sequences in the batch")
-    parser.add_argument("--length", type=int, default=256, help="tokens of each")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rows", type=positive, default=8, help="sequences in the batch")
+    parser.add_argument("--length", type=positive, default=256, help="tokens of each")
+    parser.add_argument("--repeats", type=positive, default=3)
     options = parser.parse_args()
     turns = [(name, options.rows, options.length) for _ in range(options.repeats) for name in PEERS]
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
@@ -99,12 +97,7 @@ def main() -> None:
         seconds, memory = (statistics.median(values) for values in zip(*runs))
         lines.append({"peer": name, "tokens": options.rows * options.length, "vocabulary": VOCABULARY})
         lines[-1] |= {"seconds": round(seconds, 3), "peak MiB": round(memory / 2**20), "machine": machine()}
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    write_text(options.folder / "language_models.csv", text.getvalue())
+    write(options.folder / "language_models.csv", lines)
 
 
 if __name__ == "__main__":

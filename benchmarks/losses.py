@@ -7,9 +7,7 @@ to reuse its memory (MALLOC_TRIM_THRESHOLD_), only the losses of logits are meas
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
-import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +17,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import measure, peers
-from el_plugins.utils.files import write_text
+from el_plugins.utils.program import positive
 
 SIZES = [(4096, 6632), (4096, 16240), (2048, 32000), (1024, 131072), (512, 256000)]
 WIDTHS = (512, 1024)
@@ -68,36 +66,19 @@ def bound(
     return {name: functools.partial(function, loss, *arguments) for name, loss in losses.items()}
 
 
-def read(path: Path) -> list[dict[str, Any]]:
-    """The lines that an earlier start has written.
-
-    Raises:
-        ValueError: another machine, or another release of torch, has written some of them.
-    """
-    lines: list[dict[str, Any]] = [*measure.read(path)] if path.exists() else []
-    here = measure.machine()
-    for line in lines:
-        if line.get("machine") != here:
-            raise ValueError(
-                f"{path} holds figures of {line.get('machine')}, not of {here}: name another folder"
-            )
-    return lines
-
-
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.losses", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=measure.RESULTS, help="default: %(default)s")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=positive, default=5)
     options = parser.parse_args()
     path = options.folder / "losses.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    machine = measure.machine()
     try:
-        lines = read(path)
+        lines = measure.resume(path, machine)
     except ValueError as error:
         raise SystemExit(f"benchmarks.losses: {error}") from error
     done = {(line["kind"], line["case"]) for line in lines}
-    machine = measure.machine()
     for kind, case, size, gradients, compared in tqdm(list(cases()), unit="case", disable=None):
         if (kind, case) in done:
             continue
@@ -119,11 +100,7 @@ def main() -> None:
                     "machine": machine,
                 }
             )
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-        write_text(path, text.getvalue())  # after each case: an interruption loses one at most
+        measure.write(path, lines)  # after each case: an interruption loses one at most
 
 
 if __name__ == "__main__":

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import gc
+import io
 import platform
 import re
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from el_plugins.utils.files import write_text
 
 REUSED = "rows, memory reused"  # the cases measured where glibc reuses its memory
 RESULTS = Path("outputs/benchmarks")  # default output of the programs
@@ -30,6 +33,35 @@ def read(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV."""
     with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def resume(path: Path, here: str) -> list[dict[str, Any]]:
+    """The rows that an earlier start has written; none if there is no file.
+
+    Raises:
+        ValueError: some are of another machine than ``here``, or of another release of torch.
+    """
+    lines: list[dict[str, Any]] = [*read(path)] if path.exists() else []
+    for line in lines:
+        if line.get("machine") != here:
+            raise ValueError(
+                f"{path} holds figures of {line.get('machine')}, not of {here}: name another folder"
+            )
+    return lines
+
+
+def write(path: Path, lines: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> None:
+    """Rows as a CSV, whole or not at all; its folder is made if missing.
+
+    Args:
+        columns: their order (default: the first row's).
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns or list(lines[0]), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text.getvalue())
 
 
 def peak_memory(call: Callable[[], Any]) -> float:

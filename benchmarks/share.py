@@ -7,9 +7,7 @@ forward and backward from logits that are there. Criteria and parts take turns.
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,12 @@ import torch
 from fairseq import options as fairseq_options
 from fairseq import tasks
 
-from benchmarks.measure import RESULTS, compare
+from benchmarks.measure import RESULTS, compare, write
 from benchmarks.training import DEMO, demo_arguments
 from el_plugins.nmt.benchmark.corpus import prepare
 from el_plugins.nmt.benchmark.settings import read_settings
 from el_plugins.nmt.benchmark.training import PLUGIN
-from el_plugins.utils.files import write_text
+from el_plugins.utils.program import positive
 
 CRITERIA = {"fairseq LS-CE": "label_smoothed_cross_entropy", "EL": "encouraging_ls"}
 
@@ -70,7 +68,7 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.share", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=RESULTS, help="default: %(default)s")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=positive, default=5)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     demo = read_settings(DEMO)
@@ -81,14 +79,13 @@ def main() -> None:
         peers[f"{name}, step"] = functools.partial(step, *parts)
         peers[f"{name}, loss alone"] = functools.partial(loss_alone, *parts)
     measured = compare(peers, options.repeats)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["criterion", "ms a step", "ms of the loss", "share of the loss"])
+    lines = []
     for name in CRITERIA:
         whole, loss = (measured[f"{name}, {part}"]["seconds"] / 10 for part in ("step", "loss alone"))
-        writer.writerow([name, f"{1000 * whole:.0f}", f"{1000 * loss:.1f}", f"{loss / whole:.3f}"])
-    write_text(options.folder / "share.csv", text.getvalue())
-    print(text.getvalue())
+        lines.append({"criterion": name, "ms a step": f"{1000 * whole:.0f}"})
+        lines[-1] |= {"ms of the loss": f"{1000 * loss:.1f}", "share of the loss": f"{loss / whole:.3f}"}
+    write(options.folder / "share.csv", lines)
+    print((options.folder / "share.csv").read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ words that do not occur. Trainings take turns.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import shlex
 import shutil
@@ -21,13 +19,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmarks.measure import RESULTS
+from benchmarks.measure import RESULTS, write
 from el_plugins.nmt.benchmark.corpus import prepare
 from el_plugins.nmt.benchmark.settings import read_settings
 from el_plugins.nmt.benchmark.training import PLUGIN
 from el_plugins.nmt.training_log import training_line
 from el_plugins.utils.commands import find_command
-from el_plugins.utils.files import write_text
+from el_plugins.utils.program import positive
 
 SYSTEMS = {
     "fairseq LS-CE": ["--criterion", "label_smoothed_cross_entropy"],
@@ -101,8 +99,8 @@ def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.training", description=__doc__)
     parser.add_argument("folder", type=Path, nargs="?", default=RESULTS, help="default: %(default)s")
-    parser.add_argument("--updates", type=int, default=30)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--updates", type=positive, default=30)
+    parser.add_argument("--repeats", type=positive, default=2)
     parser.add_argument("--cpu", action="store_true", help="even where there is a GPU")
     options = parser.parse_args()
     demo = read_settings(DEMO)
@@ -118,7 +116,6 @@ def main() -> None:
         measured: dict[tuple[str, str], list[dict[str, float]]] = {run: [] for run in runs}
         for corpus, system in tqdm(runs, unit="training", disable=None):
             measured[corpus, system].append(train(system, corpora[corpus], options.updates, options.cpu))
-    text = io.StringIO()
     lines: list[dict[str, Any]] = []
     for (corpus, system), trainings in measured.items():
         words = statistics.median(figures["words"] for figures in trainings)
@@ -136,10 +133,7 @@ def main() -> None:
                 "memory ratio": round(memory / statistics.median(figures["memory"] for figures in base), 3),
             }
         )
-    writer = csv.DictWriter(text, fieldnames=list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    write_text(options.folder / "training.csv", text.getvalue())
+    write(options.folder / "training.csv", lines)
 
 
 if __name__ == "__main__":

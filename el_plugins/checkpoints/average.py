@@ -17,7 +17,7 @@ from torch import Tensor
 from el_plugins.checkpoints.choose import best_checkpoints, last_checkpoints
 from el_plugins.checkpoints.safe_loading import load_checkpoint
 from el_plugins.utils.files import atomic_file
-from el_plugins.utils.program import program
+from el_plugins.utils.program import positive, program
 
 try:
     from tqdm import tqdm
@@ -164,14 +164,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     ):
         parser.error("--checkpoint-upper-bound needs --num-epoch-checkpoints or --num-update-checkpoints")
     return options
-
-
-def positive(text: str) -> int:
-    """Parse a positive integer, for argparse."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
-    return value
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

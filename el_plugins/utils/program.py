@@ -1,7 +1,8 @@
-"""How every command ends: an error is one line, and a signal leaves nothing half-written."""
+"""What all commands share: counts as arguments, errors of one line, and an orderly end on a signal."""
 
 from __future__ import annotations
 
+import argparse
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,6 +35,14 @@ def program(name: str, stopped: str = "stopped") -> Iterator[None]:
         raise SystemExit(f"{name}: {reason(error)}") from error
     else:
         _restore(before)
+
+
+def positive(text: str) -> int:
+    """An argument that counts something, for argparse."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {text}")
+    return value
 
 
 def reason(error: BaseException) -> str:

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import detectron2_heads
-from el_plugins.checkpoints.average import positive
 from el_plugins.detection.benchmark.data import fingerprint
 from el_plugins.detection.benchmark.driver import execute
 from el_plugins.detection.benchmark.machines import Machines
 from el_plugins.detection.benchmark.runs import Run
 from el_plugins.detection.benchmark.settings import Benchmark, Data, DataSet, System
-from el_plugins.utils.program import program
+from el_plugins.utils.program import positive, program
 from el_plugins.utils.runs import announce
 from experiments.detection import bccd, digits, report, trees
 

@@ -103,4 +103,4 @@ def test_impossible_numbers_of_runs(runs, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmarks.gpu", "--runs", runs])
     with pytest.raises(SystemExit):
         gpu.main()
-    assert f"--runs must be 1 or more, got {runs}" in capsys.readouterr().err
+    assert f"argument --runs: must be 1 or more, got {runs}" in capsys.readouterr().err

@@ -10,8 +10,8 @@ pytest.importorskip("fairseq")
 pytest.importorskip("fvcore")
 pytest.importorskip("torchvision")
 
-from benchmarks import losses, peers
-from benchmarks.measure import compare, machine
+from benchmarks import peers
+from benchmarks.measure import compare, machine, resume
 from el_plugins.losses import encouraging_loss
 
 
@@ -80,9 +80,9 @@ def test_measuring():
 
 def test_figures_of_machines_do_not_mix(tmp_path):
     path = tmp_path / "losses.csv"
-    assert losses.read(path) == []
+    assert resume(path, machine()) == []
     path.write_text(f'case,machine\n4x5,"{machine()}"\n')
-    assert losses.read(path) == [{"case": "4x5", "machine": machine()}]
+    assert resume(path, machine()) == [{"case": "4x5", "machine": machine()}]
     path.write_text(path.read_text() + "4x6,an abacus\n")
     with pytest.raises(ValueError, match=r"holds figures of an abacus, not of .*name another folder"):
-        losses.read(path)
+        resume(path, machine())

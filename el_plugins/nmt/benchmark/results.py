@@ -92,7 +92,9 @@ def read_runs(benchmark: Benchmark, runs: Sequence[Run], failed: Mapping[str, st
     if not complete:
         raise ValueError("no run is complete, so there is nothing to report")
     results = Results(runs[0].output.name, benchmark, [], failed, cache=runs[0].output / "paired_tests")
-    results.references = {name: read_raw_lines(Path(file)) for name, file in benchmark.data.references.items()}
+    results.references = {
+        name: read_raw_lines(Path(file)) for name, file in benchmark.data.references.items()
+    }
     for run in complete:
         result = run.read_result()
         names = {"system": run.system.name, "seed": run.seed}
