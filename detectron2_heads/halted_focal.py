@@ -9,26 +9,16 @@ from detectron2.utils.events import get_event_storage
 from torch import Tensor
 
 from detectron2_heads.config import HALT, HALT_THRESHOLD
-from el_plugins.losses.halted_focal import HALTS, focal_loss
+from el_plugins.losses.halted_focal import check_focal_options, focal_loss
 from el_plugins.losses.kernels.focal import FocalSettings
-from el_plugins.losses.validation import check_choice, check_number
 
-# Config keys that users type, by the constructor's argument.
-KEYS = {
-    "focal_loss_alpha": "MODEL.RETINANET.FOCAL_LOSS_ALPHA",
-    "focal_loss_gamma": "MODEL.RETINANET.FOCAL_LOSS_GAMMA",
-    "halt": "MODEL.RETINANET.HALT",
-    "halt_threshold": "MODEL.RETINANET.HALT_THRESHOLD",
+# The detector's arguments, and the config keys that users type.
+SHOWN = {
+    "alpha": "focal_loss_alpha (MODEL.RETINANET.FOCAL_LOSS_ALPHA)",
+    "gamma": "focal_loss_gamma (MODEL.RETINANET.FOCAL_LOSS_GAMMA)",
+    "halt": "halt (MODEL.RETINANET.HALT)",
+    "halt_threshold": "halt_threshold (MODEL.RETINANET.HALT_THRESHOLD)",
 }
-
-
-def check_settings(alpha: float, gamma: float, halt: str, halt_threshold: float) -> None:
-    """Raise ValueError naming argument, config key, value and range of a setting that is out of range."""
-    names = {name: f"{name} ({key})" for name, key in KEYS.items()}
-    check_number(names["focal_loss_alpha"], alpha, high=1.0)
-    check_number(names["focal_loss_gamma"], gamma, low=0.0)
-    check_choice(names["halt"], halt, HALTS)
-    check_number(names["halt_threshold"], halt_threshold, above=0.0, high=1.0)
 
 
 class HaltedFocal:
@@ -49,7 +39,7 @@ class HaltedFocal:
 
     def __init__(self, *, halt: str = HALT, halt_threshold: float = HALT_THRESHOLD, **detector):
         super().__init__(**detector)
-        check_settings(self.focal_loss_alpha, self.focal_loss_gamma, halt, halt_threshold)
+        check_focal_options(self.focal_loss_alpha, self.focal_loss_gamma, "sum", halt, halt_threshold, SHOWN)
         self.halt = halt
         self.halt_threshold = halt_threshold
 

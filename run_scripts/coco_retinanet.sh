@@ -46,12 +46,14 @@ unpack() {
 }
 find_machines
 if ((rank == 0)); then
+    # The weights first: their checksum is asked for before 20 GB are downloaded.
+    run mkdir -p "$DETECTRON2_DATASETS"
+    fetch "${WEIGHTS_URL:-https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/MSRA}/R-50.pkl" \
+        "$DETECTRON2_DATASETS/R-50.pkl"
     unpack annotations annotations/annotations_trainval2017.zip 252907541 \
         113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268
     unpack val2017 zips/val2017.zip 815585330 4f7e2ccb2866ec5041993c9cf2a952bbed69647b115d0f74da7ce8f4bef82f05
     unpack train2017 zips/train2017.zip 19336861798 69a8bb58ea5f8f99d24875f21416de2e9ded3178e903f1f7603e283b9e06d929
-    fetch "${WEIGHTS_URL:-https://dl.fbaipublicfiles.com/detectron2/ImageNetPretrained/MSRA}/R-50.pkl" \
-        "$DETECTRON2_DATASETS/R-50.pkl"
 fi
 # shellcheck disable=SC2086 # SYSTEMS and SEEDS are lists of words
 run "$python" -m el_plugins.detection.benchmark "$here/../examples/coco_retinanet.yaml" \

@@ -1,10 +1,11 @@
 # shellcheck shell=bash disable=SC2154  # the recipe that sources this sets recipe, pair and release
 # What the two IWSLT recipes share: the archive to the corpus, and el-nmt-benchmark on it.
-die() { echo "$recipe: $*" >&2; exit 1; }
+# shellcheck source=run_scripts/common.sh
+source "$(dirname "$0")/common.sh"
 output=outputs/$recipe archive="" choice=() trust=()
 while (($#)); do
     case $1 in
-        --help) sed -n '2,/^[^#]/{/^#/s/^# \?//p}' "$0"; exit ;;
+        -h | --help) sed -n '2,/^[^#]/{/^#/s/^# \?//p}' "$0"; exit ;;
         --) shift; break ;;
         --loss) read -ra words <<< "${2:?--loss needs a value}"; choice+=(--systems "${words[@]}") ;;
         --seeds) read -ra words <<< "${2:?--seeds needs a value}"; choice+=(--seeds "${words[@]}") ;;

@@ -16,6 +16,7 @@ from el_plugins.losses.validation import (
     check_weight,
     class_layout,
     indices_and_mask,
+    shape_text,
 )
 
 
@@ -102,7 +103,7 @@ def encouraging_loss(
     class_dim = class_layout(input, target, soft=True)
     if inplace and not target.is_floating_point():
         check_overwritable(input)
-    shards, finish = sharded.rows_of(input, target, weight, class_dim), reduce
+    shards, finish = sharded.shards_of(input, target, weight, class_dim), reduce
     if shards is not None:
         input, target = shards.local("input", input), shards.local("target", target)
         weight, finish = sharded.local_weight(weight), shards.reduce
@@ -186,9 +187,9 @@ class EncouragingLoss(nn.Module):
     def extra_repr(self) -> str:
         """Settings, for ``print(module)``."""
         return (
-            f"ignore_index={self.ignore_index}, reduction={self.reduction!r}, "
-            f"label_smoothing={self.label_smoothing}, smoothing={self.smoothing!r}, {self.bonus.settings()}, "
-            f"inplace={self.inplace}"
+            f"weight={shape_text(self.weight)}, ignore_index={self.ignore_index}, "
+            f"reduction={self.reduction!r}, label_smoothing={self.label_smoothing}, "
+            f"smoothing={self.smoothing!r}, {self.bonus.settings()}, inplace={self.inplace}"
         )
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

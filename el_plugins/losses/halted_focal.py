@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -111,7 +113,7 @@ def focal_loss(
     path = "formula" if targets.requires_grad else backends.chosen(inputs)
     if path == "formula":
         loss = reduce(focal_losses(inputs, targets, settings), reduction, count)
-        return loss if reduction == "none" else loss / divisor
+        return loss / divisor if reduction == "sum" else loss
     x, flat = as_rows(inputs, targets)
     if reduction == "none":
         return FocalLoss.apply(x, flat, settings, path, False).view(inputs.shape)
@@ -152,13 +154,24 @@ def as_rows(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return inputs.reshape(shape), targets.reshape(shape)
 
 
-def check_focal_options(alpha: float, gamma: float, reduction: str, halt: str, halt_threshold: float) -> None:
-    """Raise ValueError for an option of :func:`sigmoid_halted_focal_loss` that is out of range."""
-    check_number("alpha", alpha, high=1.0)
-    check_number("gamma", gamma, low=0.0)
+def check_focal_options(
+    alpha: float,
+    gamma: float,
+    reduction: str,
+    halt: str,
+    halt_threshold: float,
+    shown: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Raise ValueError for an option of :func:`sigmoid_halted_focal_loss` that is out of range.
+
+    Args:
+        shown: what messages call an option, where not by its name.
+    """
+    check_number(shown.get("alpha", "alpha"), alpha, high=1.0)
+    check_number(shown.get("gamma", "gamma"), gamma, low=0.0)
     check_choice("reduction", reduction, REDUCTIONS)
-    check_choice("halt", halt, HALTS)
-    check_number("halt_threshold", halt_threshold, above=0.0, high=1.0)
+    check_choice(shown.get("halt", "halt"), halt, HALTS)
+    check_number(shown.get("halt_threshold", "halt_threshold"), halt_threshold, above=0.0, high=1.0)
 
 
 class SigmoidHaltedFocalLoss(nn.Module):

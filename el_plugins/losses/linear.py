@@ -190,14 +190,24 @@ class LinearEncouragingLoss(nn.Module):
         in_features: D.
         num_classes: V.
         bias: whether the layer has a bias.
+        device, dtype: of the layer.
         options: those of :class:`EncouragingLoss` but ``inplace``, checked at construction.
     """
 
-    def __init__(self, in_features: int, num_classes: int, *, bias: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        bias: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__()
-        self.linear = nn.Linear(in_features, num_classes, bias)
+        self.linear = nn.Linear(in_features, num_classes, bias, device, dtype)
         if "inplace" in options:
-            raise ValueError("inplace has no meaning here: the logits are never all there")
+            raise ValueError("inplace has no meaning here, as the logits are never all there: leave it out")
         self.loss = EncouragingLoss(**options)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class Rows(NamedTuple):
         return [dtensor().Replicate() for _ in self.placements]
 
 
-def rows_of(input: Any, target: Tensor, weight: Tensor | None, class_dim: int) -> Rows | None:
+def shards_of(input: Any, target: Tensor, weight: Tensor | None, class_dim: int) -> Rows | None:
     """How the rows of ``input`` are placed, None if it is a plain tensor.
 
     Raises:

@@ -34,7 +34,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME=PREFIX",
         help="one or more test sets; NAME is used in reports",
     )
-    parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="output folder")
+    parser.add_argument("folder", type=Path, nargs="?", metavar="FOLDER", help="output folder (required)")
     parser.add_argument(
         "--tokenizer", choices=["moses", "none"], default="moses", help="default: %(default)s"
     )

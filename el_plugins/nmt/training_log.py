@@ -53,18 +53,6 @@ def validations(log: Path) -> dict[int, dict[str, Any]]:
     return figures_of
 
 
-def last_validation(log: Path) -> dict[str, Any]:
-    """The figures that ``fairseq-validate`` printed.
-
-    Raises:
-        ValueError: there are none in the log.
-    """
-    lines = [figures for figures in _figures(log) if "valid_nll_loss" in figures]
-    if not lines:
-        raise ValueError(f"{log} has no validation figures")
-    return lines[-1]
-
-
 def training_cost(log: Path) -> tuple[float, float]:
     """(seconds in training steps, target words per second) over all epochs of a log."""
     epochs = {figures["epoch"]: figures for figures in _figures(log) if "train_train_wall" in figures}

@@ -37,14 +37,30 @@ def check_words(what: str, text: str) -> None:
         raise ValueError(f"{what}: {error} in {text!r}") from error
 
 
+def search_path() -> str:
+    """PATH with the folder of this Python first."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
+def run_shell(command: str, folder: Path) -> None:
+    """Run a shell command of the user's own YAML file in ``folder``, its output on the screen.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    print(f"running {command}", flush=True)
+    environment = {**os.environ, "PATH": search_path()}
+    if subprocess.run(command, shell=True, cwd=folder, env=environment, check=False).returncode:
+        raise RuntimeError(f"the command that prepares the data failed: {command}")
+
+
 def find_command(name: str) -> str:
     """Absolute path of a console command, looked for beside this Python first.
 
     Raises:
         RuntimeError: it is not installed; the message says what to install.
     """
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    command = shutil.which(name, path=path)
+    command = shutil.which(name, path=search_path())
     if command is None:
         raise RuntimeError(f"{name} is not installed: pip install 'el_plugins[fairseq,nmt]'")
     return command

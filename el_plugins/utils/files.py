@@ -75,13 +75,13 @@ def read_text(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """The value in a JSON file; earlier versions wrote infinity, which is not JSON and is None here.
+    """The value in a JSON file.
 
     Raises:
         ValueError: it is not JSON, or not UTF-8; the message names it.
     """
     try:
-        return json.loads(read_text(path), parse_constant=lambda _: None)
+        return json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
 

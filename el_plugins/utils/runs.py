@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,23 @@ from typing import Any
 from el_plugins.utils.divergence import DIVERGED, diverged_at
 from el_plugins.utils.files import check_settings, read_json
 from el_plugins.utils.locks import locked
+
+NAME = re.compile(r"\w[\w.+-]*")
+
+
+def check_names(systems: Sequence[str], seeds: Sequence[int]) -> None:
+    """Raise ValueError unless each list has an entry and no two alike, and the systems can be folders."""
+    # Some file systems ignore case.
+    for what, entries, keys in (
+        ("systems", systems, [name.casefold() for name in systems]),
+        ("seeds", seeds, seeds),
+    ):
+        if not entries or len(set(keys)) < len(entries):
+            how = " (case ignored)" if what == "systems" else ""
+            raise ValueError(f"{what} must be one or more, all different{how}, got {list(entries)}")
+    for name in systems:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"a system's name becomes a folder's: letters, digits, . + - _, got {name!r}")
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,7 @@ def mnist_cnn(channels: int) -> nn.Module:
     )
 
 
-# and the number of their features
+# By name, what makes one, and the number of its features.
 BODIES: dict[str, tuple[Callable[[int], nn.Module], int]] = {
     "small": (small, 64),
     "pooled": (partial(small, pool=True), 64),

@@ -7,12 +7,14 @@ rest is.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
 from el_plugins.utils.files import write_text
+from el_plugins.utils.program import program, reason
 from experiments.studies import report
 from experiments.studies.settings import read_settings
 from experiments.studies.study import run_study, stored_results
@@ -72,7 +74,12 @@ def page(root: str, run: bool) -> str:
             study = import_module(f"experiments.studies.{name}").STUDY
             settings = read_settings(study.defaults, source.path(), [f"root={root}"])
             folder = RESULTS / source.settings / name
-            results = run_study(study, settings, folder) if run else stored_results(study, settings, folder)
+            if run:
+                try:
+                    run_study(study, settings, folder)
+                except (OSError, RuntimeError) as error:  # data that cannot be downloaded stop no other study
+                    print(f"{name}, {settings.data}: {reason(error)}", file=sys.stderr)
+            results = stored_results(study, settings, folder)
             command = f"python -m experiments.studies {name} --settings {source.path()}"
             runs = len(study.systems) * len(settings.seeds)
             done = sum(map(len, results.values()))
@@ -93,8 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", default="data", help="where data sets are, or are downloaded to")
     parser.add_argument("--run", action="store_true", help="train what is missing: a day on a core")
     options = parser.parse_args(arguments)
-    write_text(RESULTS.with_suffix(".md"), page(options.root, options.run))
-    print(f"wrote {RESULTS.with_suffix('.md')}")
+    with program("experiments.studies.paper", "stopped; start it again to resume"):
+        write_text(RESULTS.with_suffix(".md"), page(options.root, options.run))
+        print(f"wrote {RESULTS.with_suffix('.md')}")
 
 
 if __name__ == "__main__":

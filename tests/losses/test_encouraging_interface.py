@@ -116,6 +116,7 @@ def test_module_is_the_function():
     assert torch.equal(module(z, target), expected)
     assert torch.equal(module.state_dict()["weight"], weight)
     assert "bonus='power'" in repr(module)
+    assert repr(EncouragingLoss(torch.ones(3))).startswith("EncouragingLoss(weight=tensor of shape (3,), ")
     assert "inplace=False" in repr(module)
     assert "inplace=True" in repr(EncouragingLoss(inplace=True))
     with pytest.raises(ValueError, match="ignore_index must be an integer, got None"):

@@ -78,3 +78,5 @@ def test_module():
     assert set(module.state_dict()) == {"linear.weight", "linear.bias", "loss.weight"}
     with pytest.raises(ValueError, match="log_end must be"):
         LinearEncouragingLoss(6, 11, log_end=2.0)
+    placed = LinearEncouragingLoss(6, 11, device="meta", dtype=torch.bfloat16)
+    assert (placed.linear.weight.device.type, placed.linear.weight.dtype) == ("meta", torch.bfloat16)

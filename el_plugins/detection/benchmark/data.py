@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from el_plugins.detection.benchmark.settings import Benchmark, DataSet
+from el_plugins.utils.commands import run_shell
 
 
 def prepare(benchmark: Benchmark, folder: Path) -> None:
@@ -21,12 +20,7 @@ def prepare(benchmark: Benchmark, folder: Path) -> None:
     data = benchmark.data
     paths = [path for part in (data.train, data.test) for path in (part.annotations, part.images)]
     if data.prepare and not all(map(os.path.exists, paths)):
-        print(f"preparing the data: {data.prepare}")
-        # The command comes from the user's own YAML.
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        environment = {**os.environ, "PATH": path}
-        if subprocess.run(data.prepare, shell=True, cwd=folder, env=environment, check=False).returncode:
-            raise RuntimeError(f"the command that prepares the data failed: {data.prepare}")
+        run_shell(data.prepare, folder)
 
 
 def fingerprint(data: DataSet) -> str:
@@ -57,15 +51,3 @@ def _sizes(folder: Path) -> dict[str, int]:
         return {}
     with os.scandir(folder) as entries:
         return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from error

@@ -19,11 +19,11 @@ from detectron2.config import CfgNode
 from tqdm import tqdm
 
 from detectron2_heads.train_net import Trainer, build_config
-from el_plugins.detection.benchmark.data import file_digest
 from el_plugins.detection.benchmark.machines import Machines
 from el_plugins.detection.benchmark.settings import Benchmark, System
 from el_plugins.utils.commands import run
 from el_plugins.utils.divergence import DIVERGED
+from el_plugins.utils.downloads import sha256
 from el_plugins.utils.files import read_json, write_json
 from el_plugins.utils.runs import BenchmarkRun
 from el_plugins.utils.versions import versions
@@ -74,7 +74,7 @@ class Run(BenchmarkRun):
         """What the result depends on."""
         deciding = {key: value for key, value in flat(self.config).items() if not NOT_DECIDING.fullmatch(key)}
         weights = self.config.MODEL.WEIGHTS
-        digest = file_digest(Path(weights)) if self.benchmark.weights or Path(weights).is_file() else weights
+        digest = sha256(Path(weights)) if self.benchmark.weights or Path(weights).is_file() else weights
         values = {"system": self.system.name, **self.data, "weights": digest, **deciding}
         return json.loads(json.dumps(values))  # tuples become lists, as when the file is read again
 

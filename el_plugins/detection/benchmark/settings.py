@@ -1,7 +1,6 @@
 """The detection benchmark's YAML file: data sets, configs, systems and seeds."""
 
 # No postponed annotations here: OmegaConf reads the fields' types as types.
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,8 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 import detectron2_heads
 from el_plugins.utils.commands import check_words
+from el_plugins.utils.runs import check_names
 
-NAME = re.compile(r"\w[\w.+-]*")
 SHIPPED = Path(detectron2_heads.__file__).parent / "configs"
 
 
@@ -101,15 +100,8 @@ def select(benchmark: Benchmark, systems: Sequence[str]) -> List[System]:
 
 def check(benchmark: Benchmark) -> None:
     """Raise ValueError, naming it, for what is out of range."""
-    names = [system.name.lower() for system in benchmark.systems]  # some file systems ignore the case
-    for what, entries in (("systems", names), ("seeds", benchmark.seeds)):
-        if not entries or len(set(entries)) < len(entries):
-            raise ValueError(f"{what} must be one or more, all different, got {entries}")
+    check_names([system.name for system in benchmark.systems], benchmark.seeds)
     for system in benchmark.systems:
-        if not NAME.fullmatch(system.name):
-            raise ValueError(
-                f"a system's name becomes a folder's: letters, digits, . + - _, got {system.name!r}"
-            )
         if not (system.config or benchmark.config):
             raise ValueError(f"config must name detectron2's YAML: {system.name} has none")
         check_words(f"options of {system.name}", system.options)

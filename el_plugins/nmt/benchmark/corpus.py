@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 from el_plugins.nmt.benchmark.settings import Data
+from el_plugins.utils.commands import run_shell
 
 
 def prepare(data: Data, folder: Path) -> None:
@@ -21,14 +19,7 @@ def prepare(data: Data, folder: Path) -> None:
         RuntimeError: the command failed.
     """
     if not Path(data.folder).exists() and data.prepare:
-        print(f"preparing {data.folder}: {data.prepare}")
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-        # A shell command is safe to run here: it comes from the user's own YAML.
-        done = subprocess.run(
-            data.prepare, shell=True, cwd=folder, env={**os.environ, "PATH": path}, check=False
-        )
-        if done.returncode:
-            raise RuntimeError(f"the command that prepares the corpus failed: {data.prepare}")
+        run_shell(data.prepare, folder)
     for path in (data.folder, *data.references.values()):
         if not Path(path).exists():
             raise ValueError(f"{path} does not exist, and no command of data.prepare makes it")

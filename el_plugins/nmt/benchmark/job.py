@@ -6,7 +6,6 @@ or requeued resumes. A training that diverges ends its run: its result is the st
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.training import averaged_names, train
 from el_plugins.nmt.training_log import training_cost, validations
 from el_plugins.utils.divergence import DIVERGED, DivergedError
-from el_plugins.utils.files import write_json, write_text
+from el_plugins.utils.files import read_json, write_json, write_text
 from el_plugins.utils.versions import versions
 
 PACKAGES = ("el_plugins", "torch", "fairseq", "ve-fairseq", "sacrebleu", "sacremoses", "numpy")
@@ -66,12 +65,11 @@ def _complete(run: Run, lock: int) -> dict[str, Any]:
     scores = evaluate(run, lock)
     measure_tokens(run)
     seconds, speed = training_cost(run.log)
-    memory = json.loads(run.trained.read_text(encoding="utf-8") or "{}")
     return {
         **record,
         "averaged": averaged_names(run),
         "scores": scores,
         "curve": validations(run.log),
-        "training": {"minutes": seconds / 60, "words_per_second": speed, **memory},
+        "training": {"minutes": seconds / 60, "words_per_second": speed, **read_json(run.trained)},
         "evaluation": run.evaluation_settings(),
     }

@@ -83,7 +83,8 @@ def follow(runs: Sequence[Run], machines: Machines) -> None:
     """Take part in every training that the first machine announces, until it is done.
 
     Raises:
-        RuntimeError: the first machine cannot be reached in time, stopped, or has other settings.
+        RuntimeError: the first machine cannot be reached in time, or stopped.
+        ValueError: it has other settings or data.
     """
     store = _connect(machines)
     try:

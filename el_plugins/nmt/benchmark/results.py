@@ -177,7 +177,10 @@ def _tokens(run: Run) -> dict[str, Any]:
 def _commands(run: Run) -> list[str]:
     """The commands of a run from its logs, with relative paths: training, then translations."""
     logs = [run.log, *sorted((run.folder / "translations").glob("*.txt"))]
-    firsts = [log.open(encoding="utf-8").readline().rstrip("\n") for log in logs if log.exists()]
+    firsts = []
+    for log in filter(Path.exists, logs):
+        with log.open(encoding="utf-8") as file:
+            firsts.append(file.readline().rstrip("\n"))
     program = re.compile(r"^\$ \S*/")
     lines = [first.replace(f"{Path.cwd()}/", "") for first in firsts if program.match(first)]
     return [program.sub("", line) for line in lines]

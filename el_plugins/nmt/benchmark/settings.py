@@ -2,7 +2,6 @@
 
 # No postponed annotations here: OmegaConf reads the fields' types as types.
 import os
-import re
 import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from el_plugins.nmt.scoring import DETOKENIZERS
 from el_plugins.utils.commands import check_words
+from el_plugins.utils.runs import check_names
 
-NAME = re.compile(r"\w[\w.+-]*")
 POOLED = "pooled"  # all test subsets as one, in results
 
 
@@ -152,18 +151,7 @@ def _build(values: Any, here: Path) -> Benchmark:
 
 
 def _check(benchmark: Benchmark) -> None:
-    names = [system.name for system in benchmark.systems]
-    # Systems become folders, and some file systems ignore case.
-    for what, entries, keys in (
-        ("systems", names, [name.casefold() for name in names]),
-        ("seeds", benchmark.seeds, benchmark.seeds),
-    ):
-        if not entries or len(set(keys)) < len(entries):
-            how = " (case ignored)" if what == "systems" else ""
-            raise ValueError(f"{what} must be one or more, all different{how}, got {entries}")
-    for name in names:
-        if not NAME.fullmatch(name):
-            raise ValueError(f"a system's name becomes a folder's: letters, digits, . + - _, got {name!r}")
+    check_names([system.name for system in benchmark.systems], benchmark.seeds)
     launch, tokens = benchmark.launch, benchmark.tokens_per_update
     for what, number in [
         ("seeds", min(benchmark.seeds)),

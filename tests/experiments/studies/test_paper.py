@@ -27,3 +27,20 @@ def test_a_study_is_shown_when_it_is_complete(tmp_path, monkeypatch):
         file.write("lr: 0.5\n")
     with pytest.raises(ValueError, match=r"probe was made with other settings \(lr\)"):
         paper.page(str(tmp_path), run=False)
+
+
+def test_a_study_that_cannot_run_stops_no_other(tmp_path, monkeypatch, capsys):
+    (tmp_path / "tiny.yaml").write_text("data: digits\nepochs: 1\nseeds: [1]\n")
+    monkeypatch.setattr(paper, "SETTINGS", tmp_path)
+    monkeypatch.setattr(paper, "RESULTS", tmp_path / "paper")
+    monkeypatch.setattr(paper, "SOURCES", (paper.Source("tiny", ("mse", "probe")),))
+    begun = []
+
+    def run_study(study, settings, folder):
+        begun.append(folder.name)
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr(paper, "run_study", run_study)
+    assert "digits: 0 of" in paper.page(str(tmp_path), run=True)
+    assert begun == ["mse", "probe"]
+    assert capsys.readouterr().err == "mse, digits: no network\nprobe, digits: no network\n"
