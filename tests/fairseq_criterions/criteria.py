@@ -10,6 +10,7 @@ import torch.nn.functional as F
 import fairseq_criterions
 from el_plugins.checkpoints.safe_loading import load_checkpoint
 from el_plugins.utils.commands import find_command
+from tests.slurm import free_port
 
 GLOO = ["--distributed-backend", "gloo", "--ddp-backend", "legacy_ddp"]
 # An uninitialised placeholder, and the copies that fairseq 0.12.2's fused layers make on loading.
@@ -49,7 +50,7 @@ def assert_same_weights(one, other, **tolerance):
         torch.testing.assert_close(one[name], other[name], **(tolerance or {"rtol": 0, "atol": 0}))
 
 
-def processes(number, port):
+def processes(number):
     """Launcher of fairseq-train in several processes of this machine."""
     # fairseq reads torchrun's variables only where it sees GPUs, so on CPU they are passed on as flags.
     flags = "--distributed-world-size $WORLD_SIZE --distributed-rank $RANK --distributed-no-spawn"
@@ -59,6 +60,6 @@ def processes(number, port):
         "-m",
         "torch.distributed.run",
         f"--nproc_per_node={number}",
-        f"--master_port={port}",
+        f"--master_port={free_port()}",
     ]
     return (*torchrun, "--no-python", "bash", "-c", worker, "worker")

@@ -70,9 +70,7 @@ def test_the_gradient_of_several_processes(number, train):
         1,
     ]
     one, _ = train(*step, "--update-freq", 4)
-    several, output = train(
-        *step, *GLOO, "--update-freq", 4 // number, launcher=processes(number, 29540 + number)
-    )
+    several, output = train(*step, *GLOO, "--update-freq", 4 // number, launcher=processes(number))
     assert f"distributed_world_size': {number}" in output
     start, _ = train(*step, "--update-freq", 4, "--lr", 0)
     before, after, other = (weights(folder / "checkpoint_last.pt") for folder in (start, one, several))

@@ -109,7 +109,7 @@ def test_two_processes_with_features(train):
     options = ["--sentence-avg", "--max-update", 2, "--dropout", 0, FUSED]
     options += ["--share-decoder-input-output-embed"]
     one, _ = train(*options, "--update-freq", 2)
-    two, output = train(*options, *GLOO, launcher=processes(2, 29532))
+    two, output = train(*options, *GLOO, launcher=processes(2))
     assert "distributed_world_size': 2" in output
     assert_same_weights(one / "checkpoint_last.pt", two / "checkpoint_last.pt", rtol=1e-4, atol=1e-5)
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.commands import run
 from tests.nmt.sentences import NEWS, TEST, TRAIN, VALID, write
 
 
@@ -12,3 +13,12 @@ def text(tmp_path):
     for name, pairs in {"train": TRAIN, "dev": VALID, "test": TEST, "news": NEWS}.items():
         write(folder, name, pairs)
     return folder
+
+
+@pytest.fixture
+def preprocess(monkeypatch):
+    """Fork fairseq-preprocess where fairseq is imported already: that takes longer than a small corpus."""
+    pytest.importorskip("fairseq")
+    from el_plugins.nmt import corpora
+
+    monkeypatch.setattr(corpora, "run", lambda command, log, pass_fds: run(*command))

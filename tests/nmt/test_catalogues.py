@@ -1,12 +1,16 @@
-"""Reading and cleaning message catalogues."""
+"""Reading and cleaning message catalogues, and the corpus that is made of them."""
 
 import zipfile
+from itertools import product
 
 import pytest
 
 polib = pytest.importorskip("polib")
 
-from el_plugins.nmt.catalogues import clean, corpus, download, is_usable, read_pairs
+from el_plugins.nmt import catalogues
+from el_plugins.nmt.catalogues import clean, corpus, download, is_usable, read_pairs, split
+from el_plugins.utils.downloads import sha256
+from tests.nmt.sentences import PAIRS
 
 
 def entry(msgid, msgstr, **options):
@@ -89,6 +93,48 @@ def test_clean(raw, expected):
 )
 def test_is_usable(english, foreign, usable):
     assert is_usable(english, foreign) is usable
+
+
+def test_a_split_has_every_pair_once():
+    pairs = [(english, german) for german, english in PAIRS]
+    parts = split(pairs, "de", held_out=8)
+    for language in ("en", "de"):
+        lengths = {part: len(text[language]) for part, text in parts.items()}
+        assert lengths == {"test": 8, "valid": 4, "train": 24}
+    drawn = [pair for text in parts.values() for pair in zip(text["en"], text["de"])]
+    assert sorted(drawn) == sorted(pairs)
+    assert drawn != pairs
+    assert split(pairs, "de", held_out=8) == parts
+    with pytest.raises(ValueError, match="36 pairs are too few to hold out 18 and 9"):
+        split(pairs, "de", held_out=18)
+
+
+ENGLISH = "One Two Three Four Five Six Seven Eight Nine Ten Eleven Twelve Thirteen".split()
+GERMAN = "Eins Zwei Drei Vier Fünf Sechs Sieben Acht Neun Zehn Elf Zwölf Dreizehn".split()
+
+
+def test_a_corpus_is_made_of_the_pinned_wheels(tmp_path, monkeypatch, preprocess):
+    translation = dict(zip(ENGLISH, GERMAN))
+    catalogue = polib.POFile()
+    for words in product(translation.items(), repeat=3):
+        catalogue.append(entry(*map(" ".join, zip(*words))))
+    path = tmp_path / "downloads" / "numbers-1.0-py3-none-any.whl"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("numbers/locale/de/LC_MESSAGES/numbers.po", str(catalogue))
+    monkeypatch.setattr(catalogues, "PACKAGES", {"*": {}, "de": {"numbers==1.0": sha256(path)}})
+    made = tmp_path / "demo" / "corpus"
+    catalogues.main(["de", str(made)])
+    for part, length in {"text/test": 1000, "text/valid": 500, "subwords/train": 13**3 - 1500}.items():
+        english, german = (
+            (made / f"{part}.{language}").read_text(encoding="utf-8").splitlines()
+            for language in ("en", "de")
+        )
+        assert len(english) == len(german) == length
+        if part != "subwords/train":
+            expected = [[translation.get(word) for word in line.split()] for line in english]
+            assert expected == [line.split() for line in german]
+    assert {path.name.split(".")[0] for path in (made / "bin").glob("*.idx")} == {"test", "valid", "train"}
 
 
 def test_without_a_network_it_says_what_is_missing_and_what_to_do(tmp_path, monkeypatch):

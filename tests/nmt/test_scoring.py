@@ -120,6 +120,18 @@ def test_training_log(trained, tmp_path):
     assert gpu_memory(log) is None
 
 
+def test_training_cost_counts_an_epoch_once(tmp_path):
+    first, second = (
+        f'2024 | INFO | train | {{"epoch": {epoch}, "train_num_updates": "{updates}", '
+        f'"train_wpb": "{words}", "train_train_wall": "{seconds}"}}'
+        for epoch, updates, words, seconds in ((1, 4, 100, 10), (2, 10, 200, 20))
+    )
+    log = tmp_path / "train.log"
+    # A training that starts again from an earlier checkpoint ends an epoch twice.
+    log.write_text("\n".join([first, second, second]))
+    assert training_cost(log) == (30, pytest.approx(1600 / 30))
+
+
 def test_a_line_that_was_cut_short_has_no_figures(trained, tmp_path):
     # By a full disk: the next command goes on below it.
     log = tmp_path / "train.log"

@@ -6,8 +6,10 @@ import zipfile
 import pytest
 
 pytest.importorskip("sentencepiece")
+from el_plugins.nmt import tatoeba
 from el_plugins.nmt.parallel import describe_shared
 from el_plugins.nmt.tatoeba import main, read, split
+from el_plugins.utils.downloads import sha256
 from tests.nmt.sentences import PAIRS
 
 ENGLISH_FIRST = [(english, german) for german, english in PAIRS]
@@ -49,6 +51,32 @@ def test_a_sentence_is_held_out_whatever_else_there_is():
     assert {*split(shuffled, "de", HELD_OUT)["test"]["en"]} == {
         *split(ENGLISH_FIRST, "de", HELD_OUT)["test"]["en"]
     }
+
+
+def test_a_corpus_of_a_downloaded_archive(tmp_path, monkeypatch, preprocess, capsys):
+    path = archive(tmp_path / "deu-eng.zip", ENGLISH_FIRST)
+    monkeypatch.setattr(tatoeba, "URL", f"file://{tmp_path}/{{}}-eng.zip")
+    monkeypatch.setattr(tatoeba, "HELD_OUT", HELD_OUT)
+    pinned = tatoeba.DIGESTS
+    monkeypatch.setattr(tatoeba, "DIGESTS", {"de": sha256(path)})
+    made = tmp_path / "data" / "made"
+    main(["de", str(made)])
+    assert "another release" not in capsys.readouterr().out
+    for part, count in HELD_OUT.items():
+        english, german = (
+            (made / "text" / f"{part}.{language}").read_text(encoding="utf-8").splitlines()
+            for language in ("en", "de")
+        )
+        assert len(english) == count
+        assert {*zip(english, german)} <= {(one.lower(), other.lower()) for one, other in ENGLISH_FIRST}
+    train = (made / "subwords" / "train.en").read_text().splitlines()
+    assert len(train) == len(PAIRS) - sum(HELD_OUT.values())
+    assert {path.name.split(".")[0] for path in (made / "bin").glob("*.idx")} == {"train", *HELD_OUT}
+    monkeypatch.setattr(tatoeba, "DIGESTS", pinned)
+    main(["de", str(made)])
+    printed = capsys.readouterr().out
+    assert "deu-eng.zip is another release than that of our figures" in printed
+    assert "made from the same text with the same settings: nothing to do" in printed
 
 
 def test_bad_archives_are_named(tmp_path):

@@ -9,12 +9,18 @@ pytest.importorskip("sentencepiece")
 pytest.importorskip("submitit")
 
 from tests.run_scripts.iwslt_recipe import ENVIRONMENT, SMALL, prepared, recipe, start
+from tests.slurm import free_port
+
+
+def two_machines():
+    """Variables of two machines, both of them this one."""
+    return {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
 
 
 @pytest.mark.long
 def test_two_machines(de_en, de_en_script, archives, tmp_path):
     output = prepared(de_en, tmp_path / "out")
-    common = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29632", "GLOO_SOCKET_IFNAME": "lo"}
+    common = {**two_machines(), "GLOO_SOCKET_IFNAME": "lo"}
     command = [de_en_script, output, archives["de"], "--loss", "ce el", "--", *SMALL, "--max-update", "10"]
     with start(*command, **common, NODE_RANK="1") as second:
         recipe(*command, **common, NODE_RANK="0")
@@ -32,7 +38,7 @@ def test_two_machines(de_en, de_en_script, archives, tmp_path):
 @pytest.mark.long
 def test_machines_with_other_settings(de_en, de_en_script, archives, tmp_path):
     output = prepared(de_en, tmp_path / "out")
-    common = {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29642"}
+    common = two_machines()
     command = [de_en_script, output, archives["de"], "--loss", "el", "--", *SMALL, "--max-update"]
     with start(*command, "11", **common, NODE_RANK="1") as second:
         first = recipe(*command, "10", **common, NODE_RANK="0", check=False)

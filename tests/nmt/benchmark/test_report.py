@@ -1,7 +1,8 @@
-"""The reports of made-up scores: Markdown read as text, HTML in a headless browser."""
+"""The reports of made-up scores: Markdown read as text, HTML by a parser and in a headless browser."""
 
 import re
 import shutil
+from html.parser import HTMLParser
 
 import pytest
 
@@ -72,6 +73,29 @@ def test_markdown(folder):
     assert "\n\n\n" not in text
     # A sentence is in an indented block, where nothing is markup.
     assert re.findall(f"^.*{re.escape(ATTACK)}", text, re.MULTILINE) == [f"    el: the cat {ATTACK}"]
+
+
+class Page(HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, text):
+        self.text += text
+
+
+def test_sentences_and_errors_are_no_markup_in_html(folder):
+    page = Page((folder / "report.html").read_text())
+    assert page.text.count(ATTACK) == 2
+    tags = [tag for tag, _ in page.tags]
+    assert (tags.count("script"), tags.count("img")) == (1, 5)
+    assert not any("onerror" in attributes for _, attributes in page.tags)
 
 
 def test_a_diverged_run_shows_no_number(folder):

@@ -1,6 +1,7 @@
-"""Which GPUs of a machine the benchmark's runs get."""
+"""Which GPUs of a machine the benchmark's runs get, and which of SLURM's jobs have ended."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 
@@ -37,3 +38,40 @@ def test_jobs_share_the_threads(tmp_path, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     Schedule("local", tmp_path, 1, {}, jobs=2)
     assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"slurm_partitoin": "main"}, "Unknown argument 'partitoin' for executor 'slurm'"),
+        ({"cpus_per_task": "four"}, "\"cpus_per_task\" expected type <class 'int'>"),
+    ],
+)
+def test_bad_parameters_of_a_cluster_are_named(parameters, message, tmp_path):
+    with pytest.raises(ValueError, match=f"(?s)cluster must hold submitit's parameters: .*{message}"):
+        Schedule("local", tmp_path, 1, parameters)
+
+
+@pytest.fixture
+def commands(tmp_path, monkeypatch):
+    """A folder whose programs are found before all others; submitit looks for SLURM's srun."""
+    folder = tmp_path / "commands"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+    write_command(folder / "srun", "")
+    return folder
+
+
+def write_command(path, script):
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+def test_no_job_has_ended_while_slurm_does_not_answer(commands, tmp_path):
+    schedule = Schedule("slurm", tmp_path / "jobs", 1, {})
+    jobs = {"queued": SimpleNamespace(job_id="12"), "gone": SimpleNamespace(job_id="1")}
+    # A list that breaks off is no answer.
+    write_command(commands / "squeue", "echo 7; echo 'squeue: error: Unable to contact' >&2; exit 1")
+    assert schedule.ended(jobs) == []
+    write_command(commands / "squeue", "echo 12; echo 7")
+    assert schedule.ended(jobs) == ["gone"]

@@ -4,7 +4,9 @@ import pytest
 
 sacrebleu = pytest.importorskip("sacrebleu")
 
-from el_plugins.nmt.benchmark.sentences import bleu_by_length, buckets, most_changed
+from el_plugins.nmt.benchmark.sections import make_sections
+from el_plugins.nmt.benchmark.sentences import bleu_by_length, buckets, lengths, most_changed
+from tests import made_up
 
 
 def words(count):
@@ -26,6 +28,20 @@ def test_bleu_of_each_bucket_is_sacrebleus():
     expected = sacrebleu.corpus_bleu(hypotheses[1:3], [references[1:3]]).score
     assert scores["6-10"] == pytest.approx(expected)
     assert set(scores) == {"1-5", "6-10", "41+"}
+
+
+def test_lengths_are_means_over_all_seeds():
+    results = made_up.results({"ce": (30.0, 31.0)})
+    references = results.references["test"] = [words(5), words(9)]
+    worse = [words(5), f"{words(8)} x"]
+    results.translations = {("ce", 1, "averaged", "test"): references, ("ce", 2, "averaged", "test"): worse}
+    (section,) = make_sections(results)
+    bleu = sacrebleu.corpus_bleu(worse[1:], [references[1:]]).score
+    assert 50 < bleu < 90
+    (means,) = lengths(results, section).values()
+    assert means == {"1-5": pytest.approx(100), "6-10": pytest.approx((100 + bleu) / 2)}
+    del results.translations["ce", 2, "averaged", "test"]
+    assert lengths(results, section) == {}
 
 
 def test_most_changed():

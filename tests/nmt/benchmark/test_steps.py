@@ -1,6 +1,7 @@
-"""Which of a run's steps are made again after a change, and which checkpoints are averaged."""
+"""Which of a run's steps are made again after a change, and which checkpoints and penalties are taken."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
 
-from el_plugins.nmt.benchmark.evaluation import _discard_outdated
+from el_plugins.nmt.benchmark.evaluation import _discard_outdated, evaluate
 from el_plugins.nmt.benchmark.launch import Machines
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.training import checkpoints_to_average, command, is_complete
@@ -123,11 +124,47 @@ def test_a_training_that_saved_its_last_update_is_complete(run, saved, complete)
     assert is_complete(run) == complete
 
 
-def test_one_process_takes_one_gpu(run, monkeypatch):
+def training_options(run):
+    """What fairseq reads in the training's command."""
     from fairseq import options
 
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     run.benchmark.train = "--arch transformer_iwslt_de_en"
     words = command(run, Machines())
-    parsed = options.parse_args_and_arch(options.get_training_parser(), words[1:])
-    assert parsed.distributed_world_size == 1
+    return options.parse_args_and_arch(options.get_training_parser(), words[1:])
+
+
+def test_one_process_takes_one_gpu(run, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert training_options(run).distributed_world_size == 1
+
+
+def test_the_best_checkpoint_has_the_lowest_nll(run):
+    # A bonus makes losses of different systems incomparable.
+    parsed = training_options(run)
+    assert parsed.best_checkpoint_metric == "nll_loss"
+    assert not parsed.maximize_best_checkpoint_metric
+
+
+# Wrong words: two penalties tie on the validation set, and another is best on the test set.
+WRONG = {
+    "averaged.valid": {"1.4": 3, "1": 1, "0.6": 1},
+    "averaged.test": {"1.4": 0, "1": 2, "0.6": 1},
+    "averaged_tuned.test": {"1.4": 0, "1": 2, "0.6": 1},
+}
+
+
+def test_the_length_penalty_is_the_first_of_the_best_in_validation(run):
+    run.benchmark.length_penalties = [1.4, 1.0, 0.6]
+    del run.benchmark.data.references["news"]
+    words = [f"w{number}" for number in range(20)]
+    Path(run.benchmark.data.references["test"]).write_text(" ".join(words))
+    names = {"best.test": 0, "averaged.test": 0}
+    for name, penalties in WRONG.items():
+        names.update({f"{name}.lenpen{penalty}": wrong for penalty, wrong in penalties.items()})
+    for name, wrong in names.items():
+        translation = " ".join(["x"] * wrong + words[wrong:])
+        lines = f"S-0\tein Satz\nT-0\t{' '.join(words)}\nH-0\t-0.1\t{translation}\n"
+        (run.translations / f"{name}.txt").write_text(lines)
+    (tuned,) = [row for row in evaluate(run, lock=0) if row["checkpoint"] == "averaged_tuned"]
+    assert tuned["length_penalty"] == 1.0
+    assert tuned["translations"] == "averaged_tuned.test.lenpen1.txt"
