@@ -89,8 +89,8 @@ def curve(axes: Any, results: Results, figure: str, label: str) -> bool:
             points.setdefault(system, []).append(([*finite], [*finite.values()]))
     for system, runs in points.items():
         # Seeds may have been validated at different updates.
-        end = min(updates[-1] for updates, _ in runs)
-        grid = sorted({u for updates, _ in runs for u in updates if runs[0][0][0] <= u <= end})
+        start, end = max(updates[0] for updates, _ in runs), min(updates[-1] for updates, _ in runs)
+        grid = sorted({u for updates, _ in runs for u in updates if start <= u <= end})
         heights = np.array([np.interp(grid, updates, values) for updates, values in runs])
         axes.fill_between(
             grid,

@@ -87,8 +87,8 @@ class Schedule:
         self.executor.update_parameters(timeout_min=minutes, name="el-nmt-benchmark")
         if cluster == "slurm":
             self.executor.update_parameters(nodes=launch.nodes, tasks_per_node=1)
-        more = {"requeue": True, **parameters.get("slurm_additional_parameters", {})}
         try:
+            more = {"requeue": True, **parameters.get("slurm_additional_parameters", {})}
             self.executor.update_parameters(**{**parameters, "slurm_additional_parameters": more})
         except (AssertionError, NameError, TypeError, ValueError) as error:
             raise ValueError(f"cluster must hold submitit's parameters: {error}") from error

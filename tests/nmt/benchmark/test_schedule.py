@@ -44,6 +44,7 @@ def test_jobs_share_the_threads(tmp_path, monkeypatch):
     ("parameters", "message"),
     [
         ({"slurm_partitoin": "main"}, "Unknown argument 'partitoin' for executor 'slurm'"),
+        ({"slurm_additional_parameters": ["requeue"]}, "'list' object is not a mapping"),
         ({"cpus_per_task": "four"}, "\"cpus_per_task\" expected type <class 'int'>"),
     ],
 )
