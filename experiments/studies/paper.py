@@ -60,8 +60,8 @@ TAIL = """## Elsewhere, and not repeated
 
 - Translation (Figure 4, Tables 1, 8): Multi30k [from German](multi30k_de_en/report.md),
   [from French](multi30k_fr_en/report.md) and [from German without label
-  smoothing](multi30k_de_en_unsmoothed/report.md), by [a protocol](../protocol.md); IWSLT was not at hand, its
-  recipes are.
+  smoothing](multi30k_de_en_unsmoothed/report.md), and [Tatoeba](tatoeba_de_en/report.md), by [a
+  protocol](../protocol.md); IWSLT was not at hand, its recipes are.
 - Detection (Table 10): [blood cells](bccd/report.md) in place of COCO, which needs GPUs.
 - ImageNet (Figure 4, Tables 1, 4) and iNaturalist (Tables 3, 9): need GPUs: see `examples/studies`."""
 
