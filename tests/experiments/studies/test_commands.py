@@ -13,6 +13,7 @@ for package in ("accelerate", "timm", "sklearn", "torchmetrics"):
     pytest.importorskip(package)
 
 from experiments.studies.__main__ import main
+from tests.experiments.studies.graph_files import write_paths
 
 NAMES = ["classification", "mse", "long_tail", "focal", "probe", "energy", "ood", "calibration"]
 NAMES += [
@@ -27,6 +28,7 @@ def studies(*arguments, check=True):
 
 
 def test_every_study(tmp_path):
+    write_paths(tmp_path / "data", "SOLUBILITY", 20)  # in place of molecules, which are downloaded
     report = tmp_path / "out" / "studies.md"
     printed = studies(
         *(*NAMES, "seeds=[1]", "epochs=1", f"root={tmp_path / 'data'}"),

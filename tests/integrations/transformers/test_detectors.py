@@ -1,5 +1,7 @@
 """DETR's descendants with halted focal loss against their own loss, and a few steps of training."""
 
+import inspect
+
 import pytest
 import torch
 
@@ -84,6 +86,36 @@ def test_halting_nothing_it_is_the_models_own_loss(kind):
     assert halted["loss_ce_0"] < own["loss_ce_0"]
     assert halted["loss_bbox"] == own["loss_bbox"]
     assert model(**batch(model)).loss_dict["loss_ce"] == own["loss_ce"]
+
+
+@pytest.mark.parametrize(
+    ("options", "alpha", "gamma"),
+    [({}, 0.3, 2.0), ({"alpha": 0.6}, 0.6, 2.0), ({"gamma": 1.0}, 0.3, 1.0)],
+    ids=["its own", "alpha", "gamma"],
+)
+@pytest.mark.parametrize("kind", ["DeformableDetr", "GroundingDino"])
+def test_alpha_and_gamma_are_those_given_or_else_the_models(kind, options, alpha, gamma, monkeypatch):
+    model = detector(kind)
+    model.config.focal_alpha = 0.3  # not the default of our loss
+    module = inspect.getmodule(model.loss_function)
+    own, calls = module.sigmoid_focal_loss, []
+
+    def watched(inputs, targets, num_boxes, alpha, gamma):
+        calls.append((inputs, targets, num_boxes))
+        return own(inputs, targets, num_boxes, alpha, gamma)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "sigmoid_focal_loss", watched)
+        model(**batch(model))
+    with use_halted_focal_loss(model, **options):
+        losses = model(**batch(model)).loss_dict
+    found = [value for name, value in losses.items() if name.startswith("loss_ce")]
+    expected = [
+        sigmoid_halted_focal_loss(inputs, targets, alpha, gamma, "sum") / num_boxes
+        for inputs, targets, num_boxes in calls
+    ]
+    assert len(expected) >= 2  # a layer of the decoder each
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
