@@ -93,7 +93,7 @@ def linear_reference(hidden: Tensor, matrix: Tensor, target: Tensor, epsilon: fl
 
 
 def linear_torch(hidden: Tensor, matrix: Tensor, target: Tensor, epsilon: float) -> Tensor:
-    """torch's linear_cross_entropy in chunks."""
+    """torch's linear_cross_entropy; torch 2.14 takes no chunks where labels are smoothed."""
     options = torch.nn.LinearCrossEntropyOptions()
     return F.linear_cross_entropy(
         hidden, matrix, target, ignore_index=PAD, reduction="sum", label_smoothing=epsilon, options=options

@@ -74,7 +74,7 @@ def test_the_report_shows_what_was_measured(measured, tmp_path, monkeypatch):
     (tmp_path / "training.csv").write_text("system,words/s\nEL,1234\n")
     monkeypatch.setattr(sys, "argv", ["benchmarks.report", str(tmp_path)])
     report.main()
-    text = (tmp_path / "README.md").read_text()
+    text = (tmp_path / "speed.md").read_text()
     assert f"on {measure.machine()}" in text
     headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert headings[:2] == [report.TITLES["rows"], report.TITLES["linear"]]
