@@ -118,6 +118,10 @@ def test_bad_input_is_named(mirror, tmp_path):
     assert "NUM_GPUS must be a whole number from 1, got many" in many
     assert "SYSTEMS must be of focal" in recipe(mirror, tmp_path, check=False, SYSTEMS="fancy")
     unknown = recipe(mirror, tmp_path, check=False, TRUST_CHECKSUM="")
+    assert "R-50.pkl.part has SHA-256" in unknown
+    assert ", and none is on record: delete it" in unknown
+    assert not (tmp_path / "datasets" / "coco").exists()
+    unknown = recipe(mirror, tmp_path, check=False, TRUST_CHECKSUM=sha256(mirror / "R-50.pkl"))
     assert "annotations_trainval2017.zip.part has SHA-256" in unknown
     assert "expected 113a836d90195ee1f884e704da6304dfaaecff1f023f49b6ca93c4aaae470268: delete it" in unknown
     broken = tmp_path / "broken"

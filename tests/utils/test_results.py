@@ -39,8 +39,6 @@ def test_other_settings_are_refused(tmp_path):
         check_settings({"seed": 1, "lr": 0.2}, folder)
     with pytest.raises(ValueError, match=r"other settings \(lr\)"):
         check_settings({"seed": 1}, folder)
-    (folder / "settings.json").write_text('{"seed": 1, "max_ratio": Infinity}')
-    check_settings({"seed": 1, "max_ratio": None}, folder)
 
 
 def test_what_is_written_is_valid_json(tmp_path):
