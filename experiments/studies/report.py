@@ -88,7 +88,8 @@ def section(study: Study, name: str, settings: Settings, results: Results, page:
     """A study in Markdown, for ``page``; its figures go to the folder of the page's name."""
     figures = draw(study, name, results, page.with_suffix(""))
     seconds = sum(measured[SECONDS] for by_seed in results.values() for measured in by_seed.values())
-    setting = f"{source(settings)}, {settings.model}, {settings.epochs} epochs, {len(settings.seeds)} seeds"
+    count = "1 seed" if len(settings.seeds) == 1 else f"{len(settings.seeds)} seeds"
+    setting = f"{source(settings)}, {settings.model}, {settings.epochs} epochs, {count}"
     setting += f", {seconds / 60:.1f} minutes in all"
     at_hand = settings.data == study.defaults.get("data", Settings.data)
     notes = [settings.note, study.note, study.note_at_hand if at_hand else ""]
