@@ -1,4 +1,7 @@
-"""The losses on a GPU beside their peers, into losses.csv, README.md and chart.svg: make bench-gpu."""
+"""The losses on a GPU beside their peers, into losses.csv, README.md and chart.svg: make bench-gpu.
+
+Cases already in the file are not measured again; delete it to start over.
+"""
 
 from __future__ import annotations
 

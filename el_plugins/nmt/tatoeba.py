@@ -18,7 +18,8 @@ from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits, normal
 from el_plugins.nmt.recipe import Recipe
 from el_plugins.utils.archives import read_members
-from el_plugins.utils.downloads import download_pinned, sha256
+from el_plugins.utils.downloads import download_pinned
+from el_plugins.utils.files import sha256
 from el_plugins.utils.program import program
 
 URL = "https://www.manythings.org/anki/{}-eng.zip"

@@ -42,8 +42,8 @@ def search_path() -> str:
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
-def run_shell(command: str, folder: Path) -> None:
-    """Run a shell command of the user's own YAML file in ``folder``, its output on the screen.
+def prepare_data(command: str, folder: Path) -> None:
+    """Run ``prepare`` of the user's own YAML file, a shell command, in ``folder``; its output is shown.
 
     Raises:
         RuntimeError: it failed.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.request import urlopen
 
-from el_plugins.utils.files import atomic_file, write_text
+from el_plugins.utils.files import atomic_file, sha256, write_text
 
 
 def download(url: str, path: Path, check: Callable[[Path], None] = lambda _: None) -> Path:
@@ -55,15 +54,6 @@ def download_pinned(url: str, path: Path, pinned: str | None, trusted: str | Non
             )
 
     return download(url, path, check)
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def check_unchanged(path: Path) -> None:

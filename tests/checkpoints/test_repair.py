@@ -17,8 +17,12 @@ def test_a_killed_repair_is_begun_again(tmp_path, monkeypatch):
     torch.save({}, tmp_path / "checkpoint1.pt")
     last = tmp_path / "checkpoint_last.pt"
     last.write_bytes(b"cut short")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
     with monkeypatch.context() as patched:
-        patched.setattr(repair.shutil, "copy", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(repair.shutil, "copy", killed)
         with pytest.raises(KeyboardInterrupt):
             repair.repair_last(tmp_path)
     repair.repair_last(tmp_path)

@@ -9,7 +9,7 @@ polib = pytest.importorskip("polib")
 
 from el_plugins.nmt import catalogues
 from el_plugins.nmt.catalogues import clean, corpus, download, is_usable, read_pairs, split
-from el_plugins.utils.downloads import sha256
+from el_plugins.utils.files import sha256
 from tests.nmt.sentences import PAIRS
 
 

@@ -9,7 +9,7 @@ pytest.importorskip("sentencepiece")
 from el_plugins.nmt import tatoeba
 from el_plugins.nmt.parallel import describe_shared
 from el_plugins.nmt.tatoeba import main, read, split
-from el_plugins.utils.downloads import sha256
+from el_plugins.utils.files import sha256
 from tests.nmt.sentences import PAIRS
 
 ENGLISH_FIRST = [(english, german) for german, english in PAIRS]

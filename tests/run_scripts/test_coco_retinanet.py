@@ -20,7 +20,7 @@ from detectron2.data.datasets.builtin_meta import COCO_CATEGORIES
 from detectron2.modeling.backbone import BasicStem, ResNet
 from sklearn.datasets import load_digits
 
-from el_plugins.utils.downloads import sha256
+from el_plugins.utils.files import sha256
 from experiments.detection.coco import write_split
 from experiments.detection.digits import scenes
 

@@ -16,7 +16,7 @@ pytest.importorskip("submitit")
 
 from el_plugins.nmt.benchmark.check import sentence_lengths
 from el_plugins.nmt.benchmark.settings import read_settings
-from el_plugins.utils.downloads import sha256
+from el_plugins.utils.files import sha256
 from tests.run_scripts.iwslt_recipe import ENVIRONMENT, SMALL, prepared, recipe, start
 
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from el_plugins.detection.benchmark.settings import Benchmark, DataSet
-from el_plugins.utils.commands import run_shell
+from el_plugins.utils.commands import prepare_data
 
 
 def prepare(benchmark: Benchmark, folder: Path) -> None:
@@ -20,7 +20,7 @@ def prepare(benchmark: Benchmark, folder: Path) -> None:
     data = benchmark.data
     paths = [path for part in (data.train, data.test) for path in (part.annotations, part.images)]
     if data.prepare and not all(map(os.path.exists, paths)):
-        run_shell(data.prepare, folder)
+        prepare_data(data.prepare, folder)
 
 
 def fingerprint(data: DataSet) -> str:

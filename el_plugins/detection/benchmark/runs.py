@@ -23,8 +23,7 @@ from el_plugins.detection.benchmark.machines import Machines
 from el_plugins.detection.benchmark.settings import Benchmark, System
 from el_plugins.utils.commands import run
 from el_plugins.utils.divergence import DIVERGED
-from el_plugins.utils.downloads import sha256
-from el_plugins.utils.files import read_json, write_json
+from el_plugins.utils.files import read_json, sha256, write_json
 from el_plugins.utils.runs import BenchmarkRun
 from el_plugins.utils.versions import versions
 

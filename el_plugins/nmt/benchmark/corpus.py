@@ -8,7 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from el_plugins.nmt.benchmark.settings import Data
-from el_plugins.utils.commands import run_shell
+from el_plugins.utils.commands import prepare_data
+from el_plugins.utils.files import sha256
 
 
 def prepare(data: Data, folder: Path) -> None:
@@ -19,7 +20,7 @@ def prepare(data: Data, folder: Path) -> None:
         RuntimeError: the command failed.
     """
     if not Path(data.folder).exists() and data.prepare:
-        run_shell(data.prepare, folder)
+        prepare_data(data.prepare, folder)
     for path in (data.folder, *data.references.values()):
         if not Path(path).exists():
             raise ValueError(f"{path} does not exist, and no command of data.prepare makes it")
@@ -60,4 +61,4 @@ def _digest(files: Sequence[Path]) -> str:
 @lru_cache(maxsize=None)
 def _file_digest(path: Path, size: int, changed: int) -> bytes:
     """SHA-256 of a file, computed once while its size and time of change stay the same."""
-    return hashlib.sha256(path.read_bytes()).digest()
+    return bytes.fromhex(sha256(path))

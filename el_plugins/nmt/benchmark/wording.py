@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from el_plugins.checkpoints.choose import EPOCH
 from el_plugins.nmt.benchmark.results import Results
 from el_plugins.nmt.benchmark.sections import CHECKPOINTS, Section
 from el_plugins.nmt.benchmark.settings import POOLED
@@ -74,14 +75,14 @@ def _notes(names: Sequence[str], wanted: int, curve: Mapping[str, Mapping[str, A
         wanted: how many the settings ask for.
         curve: validation figures by update.
     """
-    epochs = [name.removeprefix("checkpoint").removesuffix(".pt") for name in names]
-    if not all(map(str.isdigit, epochs)):
+    epochs = [int(match[1]) for name in names if (match := EPOCH.fullmatch(name))]
+    if len(epochs) < len(names):
         yield f"shorter than an epoch, so {', '.join(names)} was averaged"
         return
     if len(names) < wanted:
         yield f"fewer than {wanted} epochs, so only {len(names)} averaged"
     factors = {one.get("epoch"): float(one.get("valid_bonus_factor", 0)) for one in curve.values()}
-    early = [epoch for epoch in epochs if factors.get(int(epoch)) == 0]
+    early = [epoch for epoch in epochs if factors.get(epoch) == 0]
     if early and any(factors.values()):
         yield f"{len(early)} of the {len(epochs)} averaged epochs ended before the bonus came in"
 

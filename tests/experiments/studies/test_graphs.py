@@ -9,6 +9,7 @@ for package in ("accelerate", "timm", "torchvision", "torch_geometric", "rdkit")
 from experiments.studies import graphs
 from experiments.studies.settings import Settings
 from tests.experiments.studies.graph_files import write_paths
+from tests.experiments.studies.named_losses import named
 
 COUNT = 20
 
@@ -49,18 +50,10 @@ def test_a_part_chooses_the_epoch_and_another_is_scored(settings, monkeypatch):
 @pytest.mark.parametrize(("deferred", "early"), [(0.25, 1), (0.5, 2)])
 def test_a_late_loss_takes_over_after_its_share_of_the_epochs(settings, deferred, early):
     calls = []
-
-    def named(name):
-        def loss(logits, target):
-            calls.append(name)
-            return nn.functional.cross_entropy(logits, target)
-
-        return loss
-
     settings.deferred = deferred
-    graphs.run(settings, graphs.System(named("first"), named("late")), 1)
+    graphs.run(settings, graphs.System(named("first", calls), named("late", calls)), 1)
     steps = 2  # an epoch
     assert calls == ["first"] * early * steps + ["late"] * (4 - early) * steps
     calls.clear()
-    graphs.run(settings, graphs.System(named("only")), 1)
+    graphs.run(settings, graphs.System(named("only", calls)), 1)
     assert calls == ["only"] * 4 * steps

@@ -21,6 +21,7 @@ from experiments.studies.long_tail import FEWEST, MOST, TESTED, long_tailed, wei
 from experiments.studies.models import Classifier
 from experiments.studies.settings import Settings
 from experiments.studies.training import accuracy, apply, fit, retrain_head
+from tests.experiments.studies.named_losses import named
 
 SHORT = Settings(epochs=2)
 
@@ -28,15 +29,9 @@ SHORT = Settings(epochs=2)
 def test_a_deferred_loss_takes_over():
     images = load(SHORT, 1)
     calls = []
-
-    def named(name):
-        def loss(logits, target):
-            calls.append(name)
-            return nn.functional.cross_entropy(logits, target)
-
-        return loss
-
-    fit(Classifier(SHORT, images), images.train, named("first"), SHORT, deferred=named("second"))
+    fit(
+        Classifier(SHORT, images), images.train, named("first", calls), SHORT, deferred=named("second", calls)
+    )
     assert calls == sorted(calls)
     assert calls.count("first") == pytest.approx(0.5 * len(calls), abs=1)
 
