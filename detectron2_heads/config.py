@@ -11,6 +11,22 @@ HALT_THRESHOLD = 0.5
 LOG_END = 0.75
 BONUS_EPS = 1e-5
 
+# Where a stock model is named, the stock names, the keys they ignore, and a name that reads these.
+IGNORED = (
+    (
+        "MODEL.META_ARCHITECTURE",
+        ("RetinaNet",),
+        {"MODEL.RETINANET.HALT": HALT, "MODEL.RETINANET.HALT_THRESHOLD": HALT_THRESHOLD},
+        "HaltedFocalRetinaNet",
+    ),
+    (
+        "MODEL.ROI_HEADS.NAME",
+        ("StandardROIHeads", "Res5ROIHeads", "CascadeROIHeads"),
+        {"MODEL.ROI_BOX_HEAD.LOG_END": LOG_END, "MODEL.ROI_BOX_HEAD.BONUS_EPS": BONUS_EPS},
+        "EncouragingROIHeads",
+    ),
+)
+
 
 def add_halted_focal_config(cfg: CfgNode) -> None:
     """Add the keys of :class:`HaltedFocalRetinaNet` to ``cfg``, with their defaults.
@@ -49,12 +65,28 @@ def merge_options(cfg: CfgNode, options: Sequence[str]) -> None:
     merged: list = list(options)
     for position in range(0, len(merged), 2):
         key, value = merged[position : position + 2]
-        if isinstance(_default(cfg, key), float) and str(value).lstrip("+-").isdigit():
+        if isinstance(_value(cfg, key), float) and str(value).lstrip("+-").isdigit():
             merged[position + 1] = float(value)
     cfg.merge_from_list(merged)
 
 
-def _default(cfg: CfgNode, key: str) -> object:
+def check_used(cfg: CfgNode) -> None:
+    """Raise ValueError where ``cfg`` sets a key of ours, or a head, that its stock model would ignore."""
+    for named, stock, defaults, ours in IGNORED:
+        name = _value(cfg, named)
+        for key, default in defaults.items():
+            if name in stock and _value(cfg, key) != default:
+                raise ValueError(
+                    f"{key} {_value(cfg, key)} would be ignored: {named} must be {ours}, got {name}"
+                )
+    architecture, heads = cfg.MODEL.META_ARCHITECTURE, cfg.MODEL.ROI_HEADS.NAME
+    if architecture in ("RetinaNet", "HaltedFocalRetinaNet") and heads.startswith("Encouraging"):
+        raise ValueError(
+            f"MODEL.ROI_HEADS.NAME {heads} would be ignored: MODEL.META_ARCHITECTURE {architecture} has none"
+        )
+
+
+def _value(cfg: CfgNode, key: str) -> object:
     """The value of a dotted key; None if the config lacks it: merging then raises."""
     node: object = cfg
     for name in key.split("."):

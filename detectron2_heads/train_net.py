@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
 from detectron2.config import CfgNode, get_cfg
+from detectron2.data import MetadataCatalog
 from detectron2.data.datasets import register_coco_instances
 from detectron2.engine import (
     DefaultTrainer,
@@ -29,7 +30,7 @@ from detectron2.evaluation import COCOEvaluator
 from detectron2.utils import comm
 from torch import nn
 
-from detectron2_heads.config import add_encouraging_config, add_halted_focal_config, merge_options
+from detectron2_heads.config import add_encouraging_config, add_halted_focal_config, check_used, merge_options
 from detectron2_heads.sampling import TrainingOrder
 from el_plugins.utils.divergence import DIVERGED
 from el_plugins.utils.files import without_nan, write_json
@@ -62,6 +63,7 @@ class Trainer(DefaultTrainer):
 
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__(cfg)
+        check_classes(self.model, cfg.DATASETS.TRAIN)
         self.checkpointer.add_checkpointable("loss_normalizer", LossNormalizer(self.model))
         self.order = TrainingOrder(self.data_loader, self.cfg.SOLVER.IMS_PER_BATCH)
         self.checkpointer.add_checkpointable("training_order", self.order)
@@ -83,6 +85,20 @@ class Trainer(DefaultTrainer):
         return self._last_eval_results
 
 
+def check_classes(model: nn.Module, names: Sequence[str]) -> None:
+    """Raise ValueError where a data set has more classes than ``model``, which would call them background."""
+    model = getattr(model, "module", model)
+    heads = model if hasattr(model, "num_classes") else getattr(model, "roi_heads", None)
+    number = getattr(heads, "num_classes", None)
+    for name in names:
+        classes = MetadataCatalog.get(name).get("thing_classes", [])
+        if number is not None and number < len(classes):
+            raise ValueError(
+                f"NUM_CLASSES of the model must be at least the {len(classes)} classes of {name}, "
+                f"got {number}"
+            )
+
+
 def log_epochs(cfg: CfgNode, images: int) -> None:
     """Log how often the schedule of ``cfg``, scaled to the GPUs in use, shows each of ``images``."""
     iterations, batch = cfg.SOLVER.MAX_ITER, cfg.SOLVER.IMS_PER_BATCH
@@ -96,8 +112,15 @@ def build_config(config_file: str, options: Sequence[str]) -> CfgNode:
     """detectron2's defaults and our keys, then ``config_file``, then KEY VALUE pairs; CPU without a GPU.
 
     Raises:
-        ValueError, KeyError: see :func:`merge_options`.
+        ValueError: ``config_file`` is no YAML file, a key of ours would be ignored (:func:`check_used`), or
+            :func:`merge_options` raises it.
+        KeyError: the config has no such key.
     """
+    if config_file.endswith(".py"):
+        raise ValueError(
+            f"--config-file must be a YAML file, got {config_file}: train a LazyConfig by detectron2's own "
+            "tools/lazyconfig_train_net.py"
+        )
     cfg = get_cfg()
     add_halted_focal_config(cfg)
     add_encouraging_config(cfg)
@@ -105,6 +128,7 @@ def build_config(config_file: str, options: Sequence[str]) -> CfgNode:
     if not torch.cuda.is_available():
         cfg.MODEL.DEVICE = "cpu"
     merge_options(cfg, options)
+    check_used(cfg)
     return cfg
 
 

@@ -18,7 +18,14 @@ from el_plugins.losses.kernels.transforms import is_transformed
 from el_plugins.losses.linear_cross_entropy import cross_entropy_by_torch, torch_can_sum
 from el_plugins.losses.numerics import reduce, weighted_count
 from el_plugins.losses.options import RowOptions, check_options
-from el_plugins.losses.validation import any_true, check_floating, check_index, check_weight, flat_targets
+from el_plugins.losses.validation import (
+    any_true,
+    check_floating,
+    check_index,
+    check_tensor,
+    check_weight,
+    flat_targets,
+)
 
 # What torch's tracers use in place of plain tensors.
 STAND_INS = (FakeTensor, FunctionalTensor)
@@ -79,7 +86,7 @@ def linear_encouraging_loss(
     check_options(reduction, label_smoothing, smoothing)
     check_index("ignore_index", ignore_index)
     check_linear(input, linear_weight, linear_bias, target)
-    hidden = input.reshape(-1, input.size(-1))
+    hidden = input.reshape(target.numel(), input.size(-1))
     classes = len(linear_weight)
     check_weight(weight, classes)
     indices, valid = flat_targets(target, classes, ignore_index)
@@ -87,10 +94,11 @@ def linear_encouraging_loss(
     summed = reduction != "none"
     dtype = layer_dtype(hidden, linear_weight, linear_bias)
     is_plain = summed and weighted_bonus.is_nothing and not label_smoothing and not return_log_prob
+    is_constant = weight is None or not weight.requires_grad  # torch's routine has no gradient of it
     # Where it cannot drop ignored rows, torch's routine gives NaN for a bias of -inf, which excludes a class.
     is_safe = linear_bias is None or any_true(valid) is not None
     log_p = None
-    if is_plain and is_safe and torch_can_sum(dtype):
+    if is_plain and is_constant and is_safe and torch_can_sum(dtype):
         losses = cross_entropy_by_torch(hidden, linear_weight, linear_bias, indices, valid, weight)
     else:
         losses, log_p = linear_row_losses(
@@ -170,6 +178,7 @@ def check_linear(input: Tensor, matrix: Tensor, bias: Tensor | None, target: Ten
         )
     if bias is not None and bias.shape != matrix.shape[:1]:
         raise ValueError(f"linear_bias must have shape ({len(matrix)},), got {tuple(bias.shape)}")
+    check_tensor("target", target)
     if target.is_floating_point() or target.dtype == torch.bool or target.shape != input.shape[:-1]:
         raise ValueError(
             f"target must be integer class indices of shape {tuple(input.shape[:-1])}, "

@@ -69,7 +69,7 @@ def mirror_mse_loss(
     loss = torch.where(is_target, 1 - 2 * p, 2 * p - 1)
     factor = valid.to(x.dtype)
     if weight is not None:
-        factor = factor * weight.to(x.dtype)[label.masked_fill(~in_range, 0)]
+        factor = weight.to(x.dtype)[label.masked_fill(~in_range, 0)].masked_fill(~valid, 0)
     finite = (x.isfinite() | (x == -torch.inf)) & (in_range | ~valid)
     loss = keep_nonfinite(loss * factor, finite)
     return reduce(loss, reduction, factor.sum() * classes)

@@ -44,5 +44,6 @@ def weighted_count(target: Tensor, valid: Tensor, weight: Tensor | None, dtype: 
         weight: (V) or None.
         dtype: of the losses, and of the result.
     """
-    counted = valid.to(dtype) if weight is None else valid * weight.to(dtype)[target]
-    return counted.sum()
+    if weight is None:
+        return valid.to(dtype).sum()
+    return weight.to(dtype)[target].masked_fill(~valid, 0).sum()  # 0 * inf would be NaN

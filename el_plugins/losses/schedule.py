@@ -92,7 +92,8 @@ class BonusSchedule:
         """Restore what :meth:`state_dict` gave; this sets the weight of the bonus, too.
 
         Raises:
-            ValueError: it is the state of something else, or of another number of losses.
+            ValueError: it is the state of something else or of another number of losses, or a value in it
+                is not allowed; the schedule is then as before.
         """
         if state_dict.keys() != self.state_dict().keys():
             wanted = ", ".join(self.state_dict())
@@ -100,6 +101,11 @@ class BonusSchedule:
         weights, count = state_dict["base_weights"], len(self._losses)
         if len(weights) != count:
             raise ValueError(f"base_weights must have one weight for each of {count} losses, got {weights}")
+        for name in ("delay", "warmup", "last_update"):
+            check_count(name, state_dict[name])
+        check_choice("shape", state_dict["shape"], SHAPES)
+        for module, weight in zip(self._losses, weights):
+            dataclasses.replace(module.bonus, weight=weight)  # refuses one that is not allowed
         vars(self).update(state_dict)
         self._set_weights()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 import torch
 from torch import Tensor
 
+FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 # Public since torch 2.3.
 is_compiling = getattr(torch.compiler, "is_compiling", None) or torch._dynamo.is_compiling
 
@@ -49,7 +50,7 @@ def is_finite(value: object) -> bool:
     """Whether ``value`` is a finite number; a text is none, such as YAML's ``1e-5``."""
     try:
         return math.isfinite(value)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, ValueError, OverflowError):  # no number, several, or an integer too large
         return False
 
 
@@ -65,10 +66,19 @@ def check_index(name: str, value: object) -> None:
         raise ValueError(f"{name} must be an integer, got {value!r}")
 
 
+def check_tensor(name: str, value: object) -> None:
+    """Raise ValueError unless ``value`` is a tensor."""
+    if not torch.is_tensor(value):
+        raise ValueError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+
+
 def check_floating(name: str, value: Tensor) -> None:
-    """Raise ValueError unless ``value`` is a tensor of a real floating dtype."""
-    if not value.is_floating_point():
-        raise ValueError(f"{name} must be a floating-point tensor, got dtype {value.dtype}")
+    """Raise ValueError unless ``value`` is a tensor of a real floating dtype of 16, 32 or 64 bits."""
+    check_tensor(name, value)
+    if value.dtype not in FLOATING:
+        raise ValueError(
+            f"{name} must be a floating-point tensor of 16, 32 or 64 bits, got dtype {value.dtype}"
+        )
 
 
 def check_dense_target(name: str, target: Tensor, like: Tensor) -> None:
@@ -76,6 +86,7 @@ def check_dense_target(name: str, target: Tensor, like: Tensor) -> None:
 
     Those are floating in [0, 1], or 0 or 1 in another dtype; checked only as :func:`check_values` does.
     """
+    check_tensor(name, target)
     if target.shape != like.shape:
         raise ValueError(f"{name} must have shape {tuple(like.shape)}, got {tuple(target.shape)}")
     wanted = "in [0, 1]" if target.is_floating_point() else "0 or 1"
@@ -99,6 +110,7 @@ def class_layout(input: Tensor, target: Tensor, *, soft: bool = False) -> int:
         ValueError: shapes or dtypes that do not fit.
     """
     check_floating("input", input)
+    check_tensor("target", target)
     is_soft = soft and target.is_floating_point()
     if not is_soft and (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool):
         raise ValueError(f"target must be integer class indices, got dtype {target.dtype}")

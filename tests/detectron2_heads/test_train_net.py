@@ -19,7 +19,7 @@ pytest.importorskip("sklearn")
 from detectron2 import model_zoo
 from sklearn.datasets import load_digits
 
-from detectron2_heads.train_net import LossNormalizer, argument_parser, check_processes, setup
+from detectron2_heads.train_net import LossNormalizer, argument_parser, build_config, check_processes, setup
 from experiments.detection.coco import write_split
 from experiments.detection.digits import scenes
 from tests.detectron2_heads.detectors import STOCK_YAML, gradients, retinanet, sample, training_losses
@@ -115,10 +115,41 @@ def test_nothing_detected_is_valid_json(data, tmp_path):
 def test_bad_input_is_named(data, tmp_path):
     output = train_net(data, tmp_path / "out", "MODEL.RETINANET.HALT", "all", check=False)
     assert "halt (MODEL.RETINANET.HALT) must be one of foreground, both, authors, got 'all'" in output
+    output = train_net(data, tmp_path / "out", "MODEL.RETINANET.NUM_CLASSES", 9, check=False)
+    assert "NUM_CLASSES of the model must be at least the 10 classes of mine_train, got 9" in output
     json_file = tmp_path / "train.json"
     missing = argument_parser().parse_args(["--dataset", "mine_train", str(json_file), str(tmp_path)])
     with pytest.raises(FileNotFoundError, match=f"--dataset mine_train: {json_file} does not exist"):
         setup(missing)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["RETINANET.HALT", "both"],
+            "MODEL.RETINANET.HALT both would be ignored: MODEL.META_ARCHITECTURE must be",
+        ),
+        (
+            ["ROI_BOX_HEAD.LOG_END", 1],
+            "LOG_END 1.0 would be ignored: MODEL.ROI_HEADS.NAME must be Encouraging",
+        ),
+        (
+            ["ROI_HEADS.NAME", "EncouragingROIHeads"],
+            "MODEL.ROI_HEADS.NAME EncouragingROIHeads would be ignored",
+        ),
+    ],
+)
+def test_settings_that_the_stock_model_ignores(options, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        build_config(model_zoo.get_config_file(STOCK_YAML), [f"MODEL.{options[0]}", options[1]])
+
+
+def test_a_lazy_config_is_for_another_program():
+    with pytest.raises(
+        ValueError, match=r"--config-file must be a YAML file, got fcos\.py: train a LazyConfig"
+    ):
+        build_config("fcos.py", [])
 
 
 @pytest.mark.parametrize(

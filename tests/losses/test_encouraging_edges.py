@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from el_plugins.losses import encouraging_loss
+from el_plugins.losses import encouraging_loss, linear_encouraging_loss
 from tests.losses.encouraging_cases import BONUS_OPTIONS, SMOOTHED, loss_and_gradient, oracle_options
 from tests.losses.oracle import row
 
@@ -26,6 +26,23 @@ def test_half_precision_is_computed_in_single_and_rounded_once(dtype):
         loss.backward()
     assert z.grad.dtype == dtype
     assert torch.equal(z.grad, wide.grad.to(dtype))
+
+
+@pytest.mark.parametrize("bonus", ["none", "log"])
+def test_an_infinite_weight_of_a_class_that_does_not_occur(bonus):
+    # 1 / counts: ignored rows must not be counted as class 0.
+    z, weight = torch.randn(3, 3, requires_grad=True), torch.tensor([float("inf"), 1.0, 2.0])
+    target = torch.tensor([1, -100, 2])
+    options = {"weight": weight, "bonus": bonus}
+    linear = linear_encouraging_loss(torch.eye(3), z.T, target, **options)
+    losses = [encouraging_loss(z, target, **options), linear]
+    if bonus == "none":
+        losses.append(F.cross_entropy(z, target, weight))
+    for loss in losses:
+        torch.testing.assert_close(loss, losses[-1])
+        (gradient,) = torch.autograd.grad(loss, z)
+        assert gradient.isfinite().all()
+        assert gradient[1].eq(0).all()
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -84,6 +85,15 @@ def test_under_vmap(label_smoothing):
         ({"target": torch.tensor([0, 4])}, "target must be a class index from 0 to 3 or ignore_index"),
         ({"target": torch.tensor([0, -1])}, "got -1"),
         ({"input": torch.zeros(2, 4, dtype=torch.long)}, "input must be a floating-point tensor"),
+        (
+            {"input": torch.zeros(2, 4, dtype=torch.float8_e4m3fn)},
+            "of 16, 32 or 64 bits, got dtype torch.float8",
+        ),
+        ({"input": np.zeros((2, 4))}, "input must be a torch.Tensor, got ndarray"),
+        ({"target": [0, 1]}, "target must be a torch.Tensor, got list"),
+        ({"weight": [1.0, 1.0, 1.0, 1.0]}, "weight must be a torch.Tensor, got list"),
+        ({"log_end": 10**400}, "log_end must be a finite number >= 0 and <= 1, got 1000"),
+        ({"log_end": torch.zeros(2)}, "log_end must be a finite number >= 0 and <= 1, got tensor"),
         ({"input": torch.zeros(2, 0)}, "input must have at least one class"),
     ],
 )

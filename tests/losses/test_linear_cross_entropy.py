@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from el_plugins.losses import linear_encouraging_loss
+from el_plugins.losses import kernels, linear_encouraging_loss
 from tests.losses.linear_cases import layer
 
 pytestmark = pytest.mark.usefixtures("small_chunks")
@@ -37,6 +37,20 @@ def test_plain_cross_entropy_is_torchs_own(by_torch, reduction, weight):
     torch.testing.assert_close(actual, expected)
     gradients = [torch.autograd.grad(3 * loss, (hidden, matrix, offset)) for loss in (actual, expected)]
     torch.testing.assert_close(*gradients)
+
+
+def test_class_weights_that_are_trained_are_not_for_torchs_own(by_torch):
+    hidden, matrix, _, target = layer()
+    weight = torch.linspace(0.5, 2, 11).double().requires_grad_()
+    with pytest.raises(ValueError, match="weight must not require a gradient"):
+        linear_encouraging_loss(hidden, matrix, target, weight=weight, bonus="none")
+    with kernels.use("formula"):
+        loss = linear_encouraging_loss(hidden, matrix, target, weight=weight, bonus="none")
+    rows = F.cross_entropy(F.linear(hidden, matrix), target, reduction="none")
+    weights = weight[target.clamp(min=0)] * (target != -100)
+    exact = (rows * weights).sum() / weights.sum()
+    torch.testing.assert_close(*(torch.autograd.grad(value, weight) for value in (loss, exact)))
+    assert not by_torch
 
 
 def test_where_torchs_own_is_not_used(by_torch, monkeypatch):

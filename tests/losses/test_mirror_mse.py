@@ -118,6 +118,13 @@ def test_ignored_rows_and_weights_as_torch_averages_them(activation, ignore_inde
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+def test_an_infinite_weight_of_a_class_that_does_not_occur(reduction):
+    weight = torch.tensor([torch.inf, 1.0, 2.0])
+    losses = mirror_mse_loss(torch.randn(2, 3), torch.tensor([1, -100]), reduction, weight=weight)
+    assert losses.isfinite().all()
+
+
 def test_nothing_left_is_zero():
     z, target = torch.randn(3, 4, requires_grad=True), torch.full((3,), -100)
     assert mirror_mse_loss(z, target).item() == 0

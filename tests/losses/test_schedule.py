@@ -140,6 +140,23 @@ def test_the_state_of_something_else_is_refused():
         schedule.load_state_dict({**schedule.state_dict(), "base_weights": [1.0, 1.0]})
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shape": "linera"}, "shape must be one of linear, cosine, exp, got 'linera'"),
+        ({"last_update": "3"}, "last_update must be an integer >= 0, got '3'"),
+        ({"delay": -1}, "delay must be an integer >= 0, got -1"),
+        ({"base_weights": [-3.0]}, "bonus_weight must be a finite number >= 0, got -3.0"),
+    ],
+)
+def test_a_damaged_state_is_refused_and_changes_nothing(change, message):
+    schedule = BonusSchedule(EncouragingLoss(), delay=2, warmup=5)
+    before = schedule.state_dict()
+    with pytest.raises(ValueError, match=re.escape(message)):
+        schedule.load_state_dict({**before, "warmup": 7, **change})
+    assert schedule.state_dict() == before
+
+
 def train(loss_function, loss, schedule, z, target, updates):
     """The loss at each update of the schedule by ``loss_function``, and by the formula in float64."""
     ours, exact = [], []

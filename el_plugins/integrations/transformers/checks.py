@@ -22,7 +22,10 @@ AFTER_THE_HEAD = (
     "lm_head_multiplier",
     "output_multiplier",
 )
-BY_LOGITS = "train it by Trainer's compute_loss_func and encouraging_loss, on whole logits"
+BY_LOGITS = (
+    "train it by Trainer's compute_loss_func and encouraging_loss, on whole logits, those of a causal model "
+    "shifted by one"
+)
 
 
 def language_model(model: nn.Module) -> PreTrainedModel:
@@ -36,10 +39,9 @@ def language_model(model: nn.Module) -> PreTrainedModel:
     unwrapped = model if unwrap is None else unwrap()
     kind = type(unwrapped).__name__
     if not isinstance(unwrapped, PreTrainedModel):
-        raise ValueError(
-            f"model must be a language model of transformers, got {kind}: attach the loss before wrapping it "
-            "for several processes or compiling it"
-        )
+        wrapped = any(hasattr(unwrapped, name) for name in ("module", "_orig_mod"))
+        hint = ": attach the loss before wrapping it for several processes or compiling it" if wrapped else ""
+        raise ValueError(f"model must be a language model of transformers, got {kind}{hint}")
     forward = inspect.unwrap(unwrapped.forward)
     if forward.__module__.partition(".")[0] == "liger_kernel":
         raise ValueError(
@@ -74,7 +76,9 @@ def check_kind(model: PreTrainedModel) -> None:
     loss = model.loss_function
     if loss is not ForCausalLMLoss:
         name = getattr(loss, "__qualname__", type(loss).__name__)
-        raise ValueError(f"{kind} must have the loss ForCausalLMLoss, which this one replaces; it has {name}")
+        raise ValueError(
+            f"{kind} must have the loss ForCausalLMLoss, which this one replaces; it has {name}: {BY_LOGITS}"
+        )
     forwards = [vars(base)["forward"] for base in type(model).__mro__ if "forward" in vars(base)]
     if not any("loss_function" in inspect.unwrap(forward).__code__.co_names for forward in forwards):
         raise ValueError(f"{kind} computes its loss without its loss_function: {BY_LOGITS}")

@@ -50,10 +50,7 @@ class HeadLoss:
             return self._head_forward(hidden)
         positions = hidden.shape[:-1].numel()
         if request.targets.numel() != positions:
-            raise ValueError(
-                f"labels must name a target for each of the head's {positions} positions, got "
-                f"{tuple(request.targets.shape)}: leave logits_to_keep out in training"
-            )
+            raise self._unlike(positions, request)
         targets = request.targets.to(hidden.device).reshape(hidden.shape[:-1])
         bias = self._bias()
         loss, log_p = linear_encouraging_loss(
@@ -88,7 +85,9 @@ class HeadLoss:
                 "attach it again after its head was replaced or wrapped, as PEFT's adapters do"
             )
         targets = request.targets.to(logits.device).reshape(-1)
-        rows = logits.reshape(len(targets), -1)
+        rows = logits.reshape(-1, logits.size(-1))
+        if len(rows) != len(targets):
+            raise self._unlike(len(rows), request)
         loss, log_p = encouraging_loss(
             rows, targets, return_log_prob=True, **self._options(request, logits.device)
         )
@@ -114,6 +113,13 @@ class HeadLoss:
         loss = carrier.detach().reshape(()) + (peak - peak.detach())
         # Where nobody waits for the comparison, in compiled code and later: NaN, not another loss.
         return torch.where(equal, loss, torch.nan)
+
+    @staticmethod
+    def _unlike(positions: int, request: Request) -> ValueError:
+        return ValueError(
+            f"labels must name a target for each of the head's {positions} positions, got "
+            f"{tuple(request.targets.shape)}: leave logits_to_keep out beside labels"
+        )
 
     def _changed(self) -> ValueError:
         return ValueError(

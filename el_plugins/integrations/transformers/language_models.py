@@ -91,7 +91,22 @@ class AttachedLoss(Replaced):
 
         The mean of -log p of the target tokens, in nats and without bonus and smoothing, as plain
         cross-entropy; and the share of target tokens with p > 1/2: since the last log, over all processes.
+
+        Raises:
+            ValueError: ``trainer`` will train another model, which its ``model_init`` makes, or would keep
+                the checkpoint of the highest ``nll`` as the best one.
         """
+        if trainer.model_init is not None:
+            raise ValueError(
+                "trainer must have no model_init, which makes another model, without this loss, at train(): "
+                "give it the model, or call use_encouraging_loss inside model_init and leave log_in out"
+            )
+        best = trainer.args.metric_for_best_model
+        if best is not None and best.endswith("nll") and trainer.args.greater_is_better:
+            raise ValueError(
+                f"greater_is_better must be False for metric_for_best_model={best!r}: transformers' default "
+                "is True for every name that does not end in loss"
+            )
         # In front of the callbacks that report to TensorBoard and others.
         trainer.callback_handler.callbacks.insert(0, LogMeasured(self.measured))
 

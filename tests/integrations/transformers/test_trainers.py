@@ -46,6 +46,24 @@ def test_accumulated_updates_and_logs_are_those_of_the_whole_batch(name, tmp_pat
         torch.testing.assert_close(moved, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_what_would_log_or_keep_the_wrong_model_is_refused(tmp_path):
+    model = made("Llama")
+    data = examples(model)
+    best = {"eval_strategy": "steps", "save_strategy": "steps", "load_best_model_at_end": True}
+    settings = arguments(tmp_path, metric_for_best_model="eval_nll", **best)
+    with use_encouraging_loss(model) as attached:
+        trainer = transformers.Trainer(model, settings, train_dataset=data, eval_dataset=data)
+        with pytest.raises(ValueError, match=r"greater_is_better must be False for .*='eval_nll'"):
+            attached.log_in(trainer)
+        trainer.args.greater_is_better = False
+        attached.log_in(trainer)
+        trainer.train()
+        assert trainer.state.best_metric == trainer.state.log_history[1]["eval_nll"]
+    made_anew = transformers.Trainer(model_init=lambda: made("Llama"), args=arguments(tmp_path))
+    with pytest.raises(ValueError, match="trainer must have no model_init"):
+        use_encouraging_loss(made_anew.model).log_in(made_anew)
+
+
 @pytest.mark.parametrize("accumulation", [1, 2])
 def test_a_step_without_targets_changes_nothing(tmp_path, accumulation):
     # Prompts that were truncated, say: every label is -100.
