@@ -108,7 +108,7 @@ class Bonus:
         if self.name == "cosine":
             return torch.cos(math.pi * log_p.exp()) - 1
 
-        start = BONUSES_WITH_START[self.name] if self.start is None else self.start
+        start = self.first_p
         if self.name == "aggressive":
             value = self._bounded(log_1mp) - math.log1p(-start)
         else:
@@ -141,12 +141,17 @@ class Bonus:
             smaller = torch.minimum(p, scaled_1mp * scale)
             return self.weight * math.pi * scale * p * torch.sin(math.pi * smaller)
 
-        start = BONUSES_WITH_START[self.name] if self.start is None else self.start
+        start = self.first_p
         if self.name == "aggressive":
             value = (p / scaled_1mp).masked_fill(scaled_1mp * scale < self.eps, 0)
         else:
             value = scale * self.exponent * p**self.exponent
         return self.weight * torch.where(p > start, value, torch.zeros_like(value))
+
+    @property
+    def first_p(self) -> float:
+        """The p above which there is a bonus: ``start``, or what stands for it."""
+        return BONUSES_WITH_START.get(self.name, 0.0) if self.start is None else self.start
 
     @property
     def is_nothing(self) -> bool:

@@ -38,7 +38,7 @@ def fused_loss(
     path = backends.chosen(logits)
     # fp16 gradients computed in forward are not scaled yet, and underflow where loss scaling prevents it.
     is_early = logits.requires_grad and torch.is_grad_enabled() and logits.dtype != torch.float16
-    by_total = takes_kernel(path, logits.dtype) or (is_early and fuses(path, logits))
+    by_total = backends.by_triton(path, logits) or (is_early and fuses(path, logits))
     # Under a transform of torch.func only the nodes see plain tensors, so that nothing else may be a kernel.
     if reduction == "none" or is_transformed() or not by_total:
         losses, log_p = fused_row_losses(logits, target, ignore_index, options, inplace=inplace)
@@ -78,7 +78,7 @@ def fused_row_losses(
     if keeps_kernel(logits):
         for_kernels = kernel_options(options, logits.size(-1), logits.dtype)
         return softmax_op.row_losses(batched(logits), target, ignore_index, for_kernels)
-    if takes_kernel(path, logits.dtype):
+    if backends.by_triton(path, logits):
         for_kernels = kernel_options(options, logits.size(-1), logits.dtype)
         may_write = inplace and not overlaps(logits)
         return KernelRowLosses.apply(batched(logits), target, ignore_index, for_kernels, None, may_write)
@@ -89,11 +89,6 @@ def fused_row_losses(
     for_kernels = kernel_options(options, logits.size(1), logits.dtype)
     losses, log_p, *_ = RowLosses.apply(logits, indices, valid, for_kernels, path, inplace)
     return losses, log_p
-
-
-def takes_kernel(path: str, dtype: torch.dtype) -> bool:
-    """Whether the Triton kernels compute rows of ``dtype``: not in double precision."""
-    return path == "triton" and dtype != torch.float64
 
 
 def fuses(path: str, logits: Tensor) -> bool:

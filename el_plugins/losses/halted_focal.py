@@ -21,6 +21,7 @@ from el_plugins.losses.validation import (
     check_floating,
     check_number,
     check_values,
+    holds_indices,
 )
 
 HALTS = ("foreground", "both", "authors")
@@ -129,7 +130,7 @@ def class_indices(targets: Tensor, inputs: Tensor) -> Tensor:
     Raises:
         ValueError: not an integer dtype, or the wrong shape, or, where values are read, an index above K.
     """
-    if targets.is_floating_point() or targets.dtype == torch.bool or targets.shape != inputs.shape[:-1]:
+    if not holds_indices(targets) or targets.shape != inputs.shape[:-1]:
         raise ValueError(
             f"targets must be integer class indices of shape {tuple(inputs.shape[:-1])} or from 0 to 1 of "
             f"shape {tuple(inputs.shape)}, got {targets.dtype} of shape {tuple(targets.shape)}"

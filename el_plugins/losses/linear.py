@@ -25,6 +25,7 @@ from el_plugins.losses.validation import (
     check_tensor,
     check_weight,
     flat_targets,
+    holds_indices,
 )
 
 # What torch's tracers use in place of plain tensors.
@@ -179,7 +180,7 @@ def check_linear(input: Tensor, matrix: Tensor, bias: Tensor | None, target: Ten
     if bias is not None and bias.shape != matrix.shape[:1]:
         raise ValueError(f"linear_bias must have shape ({len(matrix)},), got {tuple(bias.shape)}")
     check_tensor("target", target)
-    if target.is_floating_point() or target.dtype == torch.bool or target.shape != input.shape[:-1]:
+    if not holds_indices(target) or target.shape != input.shape[:-1]:
         raise ValueError(
             f"target must be integer class indices of shape {tuple(input.shape[:-1])}, "
             f"got {target.dtype} of shape {tuple(target.shape)}"

@@ -54,8 +54,7 @@ class Rows(NamedTuple):
 
     def _total(self, value: Tensor) -> Any:
         """The sum of ``value`` over the processes that hold different rows, replicated."""
-        partial = getattr(dtensor(), "Partial", None) or dtensor().placement_types._Partial
-        placements = [partial() if p.is_shard() else p for p in self.placements]
+        placements = [dtensor().Partial() if p.is_shard() else p for p in self.placements]
         parts = dtensor().DTensor.from_local(value, self.mesh, placements, run_check=False)
         return parts.redistribute(self.mesh, self._replicated())
 

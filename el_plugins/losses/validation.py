@@ -112,7 +112,7 @@ def class_layout(input: Tensor, target: Tensor, *, soft: bool = False) -> int:
     check_floating("input", input)
     check_tensor("target", target)
     is_soft = soft and target.is_floating_point()
-    if not is_soft and (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool):
+    if not is_soft and not holds_indices(target):
         raise ValueError(f"target must be integer class indices, got dtype {target.dtype}")
     class_dim = min(input.dim() - 1, 1)
     if input.dim() == 0 or input.size(class_dim) == 0:
@@ -125,6 +125,11 @@ def class_layout(input: Tensor, target: Tensor, *, soft: bool = False) -> int:
             f"got {tuple(target.shape)}"
         )
     return class_dim
+
+
+def holds_indices(target: Tensor) -> bool:
+    """Whether the dtype of ``target`` is that of class indices: an integer."""
+    return not (target.is_floating_point() or target.is_complex() or target.dtype == torch.bool)
 
 
 def check_values(allowed: Callable[[Tensor], Tensor], values: Tensor, wanted: str) -> None:

@@ -169,6 +169,10 @@ def test_compile_and_vmap(formula, full_graph):
         ({"reduction": "all"}, "reduction must be one of none, mean, sum, got 'all'"),
         ({"targets": torch.tensor([0, 4])}, "targets must be class indices below 3, 3 for background"),
         ({"targets": torch.zeros(2)}, "targets must be integer class indices of shape (2,) or from 0 to 1"),
+        (
+            {"targets": torch.zeros(2, dtype=torch.complex64)},
+            "targets must be integer class indices of shape (2,)",
+        ),
         ({"targets": torch.zeros(2, 4)}, "targets must have shape (2, 3), got (2, 4)"),
         ({"targets": torch.full((2, 3), 1.5)}, "targets must be in [0, 1], got 1.5"),
         ({"targets": torch.full((2, 3), float("nan"))}, "targets must be in [0, 1], got nan"),

@@ -56,6 +56,10 @@ def test_subclasses_of_plain_tensors(kind, reduction, bonus):
         ({"ignore_index": None}, "ignore_index must be an integer, got None"),
         ({"linear_bias": torch.zeros(5).double()}, "linear_bias must have shape (11,), got (5,)"),
         ({"target": torch.zeros(9).long()}, "target must be integer class indices of shape (10,)"),
+        (
+            {"target": torch.zeros(10, dtype=torch.complex64)},
+            "target must be integer class indices of shape (10,)",
+        ),
         ({"target": [0] * 10}, "target must be a torch.Tensor, got list"),
         ({"target": torch.full((10,), 11)}, "target must be a class index from 0 to 10"),
         ({"weight": torch.ones(3)}, "weight must have one element for each of the 11 classes"),

@@ -75,6 +75,11 @@ def chosen(x: torch.Tensor, may_compile: bool = True) -> str:
     return "chunks"
 
 
+def by_triton(path: str, *tensors: torch.Tensor) -> bool:
+    """Whether the Triton kernels compute these: on their path, and not in double precision."""
+    return path == "triton" and all(tensor.dtype != torch.float64 for tensor in tensors)
+
+
 def is_auto() -> bool:
     """Whether the path is left to us: by the caller, outside compiled graphs and transforms."""
     return not is_compiling() and _chosen.get() == "auto" and not is_transformed()

@@ -12,7 +12,7 @@ from typing import Any
 import triton
 import triton.language as tl
 
-from el_plugins.losses.bonuses import BONUSES_WITH_START, Bonus
+from el_plugins.losses.bonuses import Bonus
 
 
 def bonus_numbers(bonus: Bonus) -> tuple[float, float, float, float, float, float]:
@@ -27,7 +27,7 @@ def bonus_numbers(bonus: Bonus) -> tuple[float, float, float, float, float, floa
         edge = 1 - bonus.log_end
         shift, rate = (math.log(edge) - 1, 1 / edge) if edge else (0.0, 0.0)
     else:
-        edge = BONUSES_WITH_START.get(bonus.name, 0.0) if bonus.start is None else bonus.start
+        edge = bonus.first_p
         rate = bonus.exponent
         shift = math.log1p(-edge) if bonus.name == "aggressive" else edge**rate
     return weight, float(edge), float(shift), float(rate), float(bonus.eps), log_eps

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from el_plugins.losses.kernels import focal_eager
+from el_plugins.losses.kernels.backends import by_triton
 from el_plugins.losses.kernels.chunks import chunk_rows
 from el_plugins.losses.kernels.compile_cache import compiled
 from el_plugins.losses.kernels.fallback import with_fallback
@@ -20,7 +21,7 @@ def compute_losses(path: str, x: Tensor, target: Tensor, settings: FocalSettings
 
     ``target`` is (n) class indices, or (n, K) of bool, integers 0 and 1, or floating in [0, 1].
     """
-    if path == "triton" and triton_supports(x):
+    if by_triton(path, x):
         from el_plugins.losses.kernels import focal_triton  # Triton is optional
 
         return with_fallback(focal_triton.losses, losses_eager)(x, target, settings, summed)
@@ -41,7 +42,7 @@ def compute_gradient(
     path: str, x: Tensor, grad_output: Tensor, target: Tensor, settings: FocalSettings
 ) -> Tensor:
     """Gradient of :func:`compute_losses` times ``grad_output``, a scalar or (n, K), in the dtype of ``x``."""
-    if path == "triton" and triton_supports(x):
+    if by_triton(path, x):
         from el_plugins.losses.kernels import focal_triton
 
         return with_fallback(focal_triton.gradient, gradient_eager)(x, grad_output, target, settings)
@@ -53,11 +54,6 @@ def compute_gradient(
     for part in chunk_rows(x, path):
         function(gradient[part], x[part], grad_output[part], target[part], settings)
     return gradient
-
-
-def triton_supports(x: Tensor) -> bool:
-    """Whether the Triton kernel can: not in double precision."""
-    return x.dtype != torch.float64
 
 
 def losses_eager(*arguments: Any) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from el_plugins.losses.bonuses import Bonus
 from el_plugins.losses.kernels import softmax
+from el_plugins.losses.kernels.backends import by_triton
 from el_plugins.losses.kernels.chunks import chunk_rows
 from el_plugins.losses.kernels.compile_cache import compiled, with_dynamic_weight
 from el_plugins.losses.kernels.fallback import with_fallback
@@ -149,7 +150,7 @@ def run(
     gradients: tuple[Tensor | None, ...],
 ) -> Tensor:
     """Losses (N) by ``path``, or given ``grad_output`` (N) the gradients, which are written."""
-    if path == "triton" and torch.float64 not in (logits.dtype, target.dtype):
+    if by_triton(path, logits, target):
         from el_plugins.losses.kernels import soft_target_triton  # Triton is optional
 
         arguments = logits, target, options, grad_output, gradients

@@ -46,8 +46,7 @@ def compute(
     gradient: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """:func:`losses_and_gradient` of an operator's arguments."""
-    name, log_end, bonus_weight, *others = bonus
-    options = KernelOptions(on_target, elsewhere, weight, Bonus(name, log_end, bonus_weight, *others))
+    options = KernelOptions(on_target, elsewhere, weight, Bonus(*bonus))
     return losses_and_gradient(logits.detach(), target, ignore_index, options, None, upstream, gradient)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from el_plugins.losses.kernels import softmax
+from el_plugins.losses.kernels.backends import by_triton
 from el_plugins.losses.kernels.fallback import with_fallback
 from el_plugins.losses.kernels.softmax_chunked import compute_losses, write_gradient
 from el_plugins.losses.numerics import weighted_count
@@ -71,7 +72,7 @@ def overwrite_by_gradient(
         options: see :class:`~el_plugins.losses.kernels.softmax.KernelOptions`.
         grad_output: (n, 1) in float32 or float64; None leaves ``logits`` unchanged.
     """
-    if path != "triton" or logits.dtype == torch.float64:
+    if not by_triton(path, logits):
         losses, log_p, state = compute_losses(path, logits, target, valid, options)
         if grad_output is not None:
             write_gradient(path, logits, logits, target, valid, options, state, grad_output)

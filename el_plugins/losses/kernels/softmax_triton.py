@@ -8,8 +8,11 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+from el_plugins.losses.kernels import softmax_chunked
 from el_plugins.losses.kernels.bonus_triton import bonus_value, exp, neg_slope
 from el_plugins.losses.kernels.softmax_row_triton import finish_rows, log_bonus_sums, scale_of
+
+VANISHING = tl.constexpr(softmax_chunked.VANISHING)
 
 
 # A stride of the classes of unknown divisibility keeps each row of a narrow tile in one thread.
@@ -59,7 +62,7 @@ def short_rows(
     total = tl.sum(e, AXIS)
     reference = top
     # Relative to the top class the others have lost digits, or vanished: take the second one instead.
-    if tl.max(tl.where(valid & (total < 9.094947017729282e-13), 1, 0), 0) > 0:
+    if tl.max(tl.where(valid & (total < VANISHING), 1, 0), 0) > 0:
         z = tl.load(places, mask=readable, other=-float("inf")).to(tl.float32)
         z = tl.where(is_top, -float("inf"), z)
         second = tl.max(z, AXIS)
