@@ -1,1 +1,1 @@
-"""Speed and memory of the losses beside their peers; make bench runs everything."""
+"""Speed and memory of the losses beside their peers (make bench, make bench-gpu), and the stored results."""

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict
 
 from benchmarks.stored_runs import runs
 from el_plugins.nmt.benchmark.results import Results, read_runs
@@ -24,7 +23,7 @@ from el_plugins.utils.program import program
 from el_plugins.utils.statistics import mean_std
 from el_plugins.utils.tables import format_mean_std
 
-Scores = Dict[str, Dict[int, float]]  # by system and seed
+Scores = dict[str, dict[int, float]]  # by system and seed
 
 
 def overlong(translations: Sequence[str], references: Sequence[str]) -> set[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from el_plugins.nmt.benchmark.settings import read_settings
 from el_plugins.nmt.benchmark.training import PLUGIN
 from el_plugins.utils.program import positive
 
+BATCHES = 10
 CRITERIA = {"fairseq LS-CE": "label_smoothed_cross_entropy", "EL": "encouraging_ls"}
 
 
 def load(criterion: str, data: str) -> tuple[Any, Any, list[Any]]:
-    """The demo's model, ``criterion``, and ten batches of the training set."""
+    """The demo's model, ``criterion``, and the first batches of the training set."""
     words = [data, "--user-dir", str(PLUGIN), "--criterion", criterion, "--cpu"]
     words += demo_arguments()
     parser = fairseq_options.get_training_parser()
@@ -35,7 +37,7 @@ def load(criterion: str, data: str) -> tuple[Any, Any, list[Any]]:
     task = tasks.setup_task(settings)
     task.load_dataset("train")
     batches = task.get_batch_iterator(task.dataset("train"), max_tokens=settings.max_tokens, seed=1)
-    first_batches = [batch for batch, _ in zip(batches.next_epoch_itr(shuffle=True), range(10))]
+    first_batches = list(islice(batches.next_epoch_itr(shuffle=True), BATCHES))
     return task.build_model(settings), task.build_criterion(settings), first_batches
 
 
@@ -81,7 +83,7 @@ def main() -> None:
     measured = compare(peers, options.repeats)
     lines = []
     for name in CRITERIA:
-        whole, loss = (measured[f"{name}, {part}"]["seconds"] / 10 for part in ("step", "loss alone"))
+        whole, loss = (measured[f"{name}, {part}"]["seconds"] / BATCHES for part in ("step", "loss alone"))
         lines.append({"criterion": name, "ms a step": f"{1000 * whole:.0f}"})
         lines[-1] |= {"ms of the loss": f"{1000 * loss:.1f}", "share of the loss": f"{loss / whole:.3f}"}
     write(options.folder / "share.csv", lines)

@@ -97,6 +97,8 @@ def check_flags(options: Mapping[str, Any]) -> None:
     check_choice("bonus_schedule", options["bonus_schedule"], SHAPES)
     for name in ("bonus_delay_updates", "bonus_warmup_updates", "ignore_prefix_size"):
         check_count(name, options[name])
+    if options["fused_output_layer"] and options["report_accuracy"]:
+        raise ValueError("--report-accuracy needs the logits that --fused-output-layer avoids: drop one")
     fields = EncouragingLabelSmoothedCrossEntropyCriterionConfig.__dataclass_fields__
     given = [name for name in MEANINGFUL_FOR if options[name] != fields[name].default]
     for name in given:

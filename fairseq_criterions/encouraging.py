@@ -67,8 +67,6 @@ class EncouragingLabelSmoothedCrossEntropyCriterion(LabelSmoothedCrossEntropyCri
             follow_updates(task, self.set_num_updates)
         self.smoothing = smoothing
         self.fused_output_layer = fused_output_layer
-        if fused_output_layer and report_accuracy:
-            raise ValueError("--report-accuracy needs the logits that --fused-output-layer avoids: drop one")
 
     def set_num_updates(self, num_updates):
         """Set the weight of the bonus to that after ``num_updates`` updates."""

@@ -1,9 +1,8 @@
 """The arrows of docs/design.md: what may import what, and no circle, imports inside functions included."""
 
 import ast
-from pathlib import Path
-
 from graphlib import TopologicalSorter
+from pathlib import Path
 
 from tests.commands import REPOSITORY
 
@@ -62,6 +61,23 @@ def test_adapters_import_losses_and_no_tools():
     targets = set().union(*(GRAPH[name] for name in heads))
     assert {target for target in targets if not within(target, "detectron2_heads")} <= losses()
     assert arrows("el_plugins.integrations") <= losses()
+
+
+def test_tools_import_what_the_page_says():
+    allowed = {
+        "el_plugins.nmt": (
+            "fairseq_criterions",
+            "el_plugins.checkpoints",
+            "el_plugins.metrics",
+            "el_plugins.utils",
+        ),
+        "el_plugins.detection": ("detectron2_heads", "el_plugins.utils"),
+        "el_plugins.checkpoints": ("el_plugins.utils",),
+        "el_plugins.metrics": (),
+        "el_plugins.utils": (),
+    }
+    for package, targets in allowed.items():
+        assert not {target for target in arrows(package) if not within(target, *targets)}
 
 
 def losses() -> set[str]:

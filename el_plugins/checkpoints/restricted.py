@@ -10,7 +10,7 @@ import codecs
 import pickle
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache
 from pickle import UnpicklingError
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, BinaryIO, ClassVar
@@ -27,7 +27,7 @@ def allow(objects: Iterable[Any]) -> None:
         _allowed[name] = found
 
 
-@lru_cache(maxsize=None)
+@cache
 def _torch_classes() -> dict[str, Any]:
     return torch._weights_only_unpickler._get_allowed_globals()
 

@@ -40,7 +40,7 @@ def _harmless_classes() -> list[Any]:
 
 def _takes_names() -> bool:
     # Only from 2.6 on does the list take (object, stored name) pairs, and only then is the check the default.
-    return tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 6)
+    return torch.__version__ >= (2, 6)  # type: ignore[operator]
 
 
 def _numpy_classes() -> list[Any]:

@@ -128,7 +128,7 @@ class BinaryEncouragingLossWithLogits(nn.Module):
         )
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """Loss of ``input`` against ``target``, element by element."""
+        """Loss of ``input`` against ``target`` of its shape, reduced as ``reduction`` says."""
         return binary_encouraging_loss_with_logits(
             input,
             target,

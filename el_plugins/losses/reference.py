@@ -65,7 +65,7 @@ def soft_row_losses(logits: Tensor, target: Tensor, options: RowOptions) -> Tens
 def log_softmax_and_class_losses(
     z: Tensor, bonus: Bonus
 ) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
-    """``log p``, and the function that gives the loss ``-log p + w b(p)`` of a class.
+    """``log p``, which rows are finite, and the function that gives the loss ``-log p + w b(p)`` of a class.
 
     Args:
         z: logits, (N, V), float32 or float64.

@@ -1,1 +1,1 @@
-"""Translation tools: a corpus of real text, subwords, scoring and the demo."""
+"""Translation tools: corpora, subwords, preparing text of one's own, the benchmark."""

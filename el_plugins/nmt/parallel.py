@@ -7,10 +7,9 @@ import unicodedata
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Dict, List
 
 # Sentences by part (train, valid, names of the test sets) and language; a part's languages are parallel.
-Splits = Dict[str, Dict[str, List[str]]]
+Splits = dict[str, dict[str, list[str]]]
 SYMBOLS = {"<s>", "</s>", "<pad>", "<unk>"}  # of fairseq's Dictionary
 EXAMPLES = 3  # shown for each fault
 

@@ -49,8 +49,8 @@ def prepare_data(command: str, folder: Path) -> None:
         RuntimeError: it failed.
     """
     print(f"running {command}", flush=True)
-    environment = {**os.environ, "PATH": search_path()}
-    if subprocess.run(command, shell=True, cwd=folder, env=environment, check=False).returncode:
+    with_path = {**os.environ, "PATH": search_path()}
+    if subprocess.run(command, shell=True, cwd=folder, env=with_path, check=False).returncode:
         raise RuntimeError(f"the command that prepares the data failed: {command}")
 
 

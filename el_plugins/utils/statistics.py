@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import ttest_rel
 
 ROUNDING = 1e-12  # differences below this share of the scores are the rounding of equal ones
@@ -42,8 +41,7 @@ def paired_t_test(system: Mapping[int, float], baseline: Mapping[int, float]) ->
 
 def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and standard deviation (of a sample; None for a single value); NaN if a value is NaN."""
-    column = torch.tensor(values, dtype=torch.float64)
-    return column.mean().item(), column.std().item() if len(values) > 1 else None
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:

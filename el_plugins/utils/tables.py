@@ -44,6 +44,11 @@ def cell(value: Any, style: str) -> str:
     return value if isinstance(value, str) else style.format(value)
 
 
+def format_interval(low: float, high: float) -> str:
+    """The ends of a confidence interval."""
+    return f"{low:+.2f} to {high:+.2f}"
+
+
 def format_mean_std(mean: float, deviation: float | None, digits: int = 2) -> str:
     """34.50 ± 0.71; only the mean if there is no deviation."""
     return f"{mean:.{digits}f}" if deviation is None else f"{mean:.{digits}f} ± {deviation:.{digits}f}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Tuple
 
 import numpy as np
 from PIL import Image
@@ -13,8 +12,8 @@ from tqdm import tqdm
 
 from el_plugins.utils.files import read_json, write_json
 
-Box = Tuple[float, float, float, float]  # x, y, width, height
-Picture = Tuple[np.ndarray, Sequence[Tuple[int, Box]]]
+Box = tuple[float, float, float, float]  # x, y, width, height
+Picture = tuple[np.ndarray, Sequence[tuple[int, Box]]]
 
 
 def write_split(

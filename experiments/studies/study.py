@@ -20,6 +20,7 @@ from el_plugins.metrics import NotFiniteError
 from el_plugins.utils.divergence import DIVERGED, DivergedError, diverged_at
 from el_plugins.utils.files import check_settings, read_json, write_json
 from el_plugins.utils.statistics import paired_t_test
+from el_plugins.utils.tables import format_interval
 from experiments.studies.data import source
 from experiments.studies.settings import Settings
 
@@ -61,7 +62,7 @@ class Claim:
         difference, p_value = compared["difference"], compared["p_value"]
         ours = f"{difference:+.2f}"
         if p_value is not None:
-            ours += f" ({compared['low']:+.2f} to {compared['high']:+.2f}, p = {p_value:.2g})"
+            ours += f" ({format_interval(compared['low'], compared['high'])}, p = {p_value:.2g})"
         if not difference:
             return "no difference", ours
         same = (difference < 0) == self.lower

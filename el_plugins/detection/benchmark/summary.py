@@ -11,7 +11,7 @@ from el_plugins.detection.benchmark.runs import Run
 from el_plugins.utils.divergence import DIVERGED, MARK
 from el_plugins.utils.files import write_json_lines, write_text
 from el_plugins.utils.statistics import holm, mean_std, paired_t_test
-from el_plugins.utils.tables import format_mean_std, table
+from el_plugins.utils.tables import format_interval, format_mean_std, table
 
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 TESTED = ("AP", "AP50", "AP75")
@@ -125,4 +125,4 @@ def _mean_std(values: Sequence[float], expected: int) -> str | None:
 
 def _interval(test: Mapping[str, Any]) -> str | None:
     low, high = test["low"], test["high"]
-    return None if low is None or math.isnan(low) else f"{low:+.2f} to {high:+.2f}"
+    return None if low is None or math.isnan(low) else format_interval(low, high)

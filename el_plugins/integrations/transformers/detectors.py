@@ -55,7 +55,7 @@ def use_halted_focal_loss(
         raise ValueError(f"{type(model).__name__} must have one of the focal losses {names}, it has {has}")
     module, criterion_name = HOSTS[host]
     check_signature(module.sigmoid_focal_loss, "inputs", "targets", "num_boxes", "alpha", "gamma")
-    loss = HaltedFocal(alpha, gamma, halt, halt_threshold, by_queries=module is loss_deformable_detr)
+    loss = ReplacedFocalLoss(alpha, gamma, halt, halt_threshold, by_queries=module is loss_deformable_detr)
     criterion = getattr(module, criterion_name)
     loss_labels = rebound(criterion.loss_labels, sigmoid_focal_loss=loss)
     halted = type(criterion_name, (criterion,), {"loss_labels": loss_labels})
@@ -64,7 +64,7 @@ def use_halted_focal_loss(
     return replaced
 
 
-class HaltedFocal:
+class ReplacedFocalLoss:
     """In the place of transformers' ``sigmoid_focal_loss``, with its arguments and divisors."""
 
     def __init__(

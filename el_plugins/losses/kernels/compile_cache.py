@@ -17,7 +17,7 @@ from el_plugins.losses.kernels.fallback import with_fallback
 MAX_SETTINGS = 64
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` through torch.compile, or as it is where that fails.
 

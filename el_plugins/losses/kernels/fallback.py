@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def with_fallback(fast: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:
     """``fast``, or where that fails the equivalent ``function``, with one warning for each reason.
 

@@ -51,7 +51,7 @@ def add_product(total: Tensor, a: Tensor, b: Tensor) -> None:
         total += a @ b
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def adds_wide(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether this torch adds products of narrow matrices to a float32 one on this GPU."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from el_plugins.nmt.benchmark.settings import Data
@@ -58,7 +58,7 @@ def _digest(files: Sequence[Path]) -> str:
     return total.hexdigest()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _file_digest(path: Path, size: int, changed: int) -> bytes:
     """SHA-256 of a file, computed once while its size and time of change stay the same."""
     return bytes.fromhex(sha256(path))

@@ -69,7 +69,7 @@ def print_commands(runs: Sequence[Run], machines: Machines, folder: Path) -> Non
 @contextlib.contextmanager
 def leading(machines: Machines) -> Iterator[Leader | None]:
     """The first machine's :class:`Leader` if there are several."""
-    if machines.number == 1:
+    if machines.count == 1:
         yield None
     else:
         with Leader(machines) as leader:

@@ -28,7 +28,7 @@ class Machines:
         port: of torchrun on the first machine; the next one is the benchmark's own.
     """
 
-    number: int = 1
+    count: int = 1
     rank: int = 0
     address: str = ""
     port: int = PORT
@@ -67,7 +67,7 @@ def launcher(launch: Launch, machines: Machines) -> list[str]:
         # It chooses a free port, so that several runs can train on one machine.
         torchrun += ["--standalone", "--local_addr", "127.0.0.1"]
     else:
-        torchrun += ["--nnodes", str(machines.number), "--node_rank", str(machines.rank)]
+        torchrun += ["--nnodes", str(machines.count), "--node_rank", str(machines.rank)]
         torchrun += ["--master_addr", machines.address, "--master_port", str(machines.port)]
     return [*torchrun, "-m", "el_plugins.nmt.benchmark.worker"]
 

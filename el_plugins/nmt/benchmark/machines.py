@@ -32,7 +32,7 @@ class Leader:
 
     def __init__(self, machines: Machines):
         self.machines = machines
-        self.others = range(1, machines.number)
+        self.others = range(1, machines.count)
         self.store = Store(
             machines.address, machines.port + 1, is_master=True, wait_for_workers=False, timeout=_SHORT
         )
@@ -113,9 +113,12 @@ def join(run: Run, machines: Machines, over: Callable[[], bool] = lambda: False)
     """Start this machine's processes of a training, and stop them once it is ``over``; the exit status."""
     log = run.folder / f"train.{machines.rank}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a", encoding="utf-8") as file, subprocess.Popen(
-        command(run, machines), stdout=file, stderr=subprocess.STDOUT, env=environment()
-    ) as process:
+    with (
+        log.open("a", encoding="utf-8") as file,
+        subprocess.Popen(
+            command(run, machines), stdout=file, stderr=subprocess.STDOUT, env=environment()
+        ) as process,
+    ):
         try:
             while process.poll() is None:
                 time.sleep(POLL)

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Tuple
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -23,7 +23,7 @@ from el_plugins.utils.divergence import DIVERGED
 from el_plugins.utils.files import read_text
 
 # System, seed, checkpoint, subset.
-Place = Tuple[str, int, str, str]
+Place = tuple[str, int, str, str]
 
 
 @dataclass
@@ -127,7 +127,7 @@ def _read_translations(results: Results, run: Run, rows: Sequence[dict[str, Any]
         texts: dict[str, list[str]] = {}
         chosen = [row for row in rows if row["checkpoint"] == checkpoint]
         for row in chosen:
-            path, subset = run.folder / "translations" / row["translations"], row["subset"]
+            path, subset = run.translations / row["translations"], row["subset"]
             if path.exists():
                 generated[subset] = read_generated(path)
                 texts[subset] = detokenise(generated[subset].hypotheses, data.detokenizer, data.target)
@@ -176,7 +176,7 @@ def _tokens(run: Run) -> dict[str, Any]:
 
 def _commands(run: Run) -> list[str]:
     """The commands of a run from its logs, with relative paths: training, then translations."""
-    logs = [run.log, *sorted((run.folder / "translations").glob("*.txt"))]
+    logs = [run.log, *sorted(run.translations.glob("*.txt"))]
     firsts = []
     for log in filter(Path.exists, logs):
         with log.open(encoding="utf-8") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any
 
 from tqdm import tqdm
 
@@ -22,8 +22,8 @@ CHECKPOINTS = {
     "averaged_tuned": "averaged checkpoint, length penalty tuned on the validation set",
 }
 
-Row = Dict[str, Any]
-Texts = Dict[Tuple[str, int], List[str]]  # plain text by system and seed
+Row = dict[str, Any]
+Texts = dict[tuple[str, int], list[str]]  # plain text by system and seed
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Data:
 
 @dataclass
 class System:
-    """One column of the comparison: a criterion and its own arguments."""
+    """One row of the comparison: a criterion and its own arguments."""
 
     name: str = MISSING
     criterion: str = MISSING

@@ -12,6 +12,7 @@ from el_plugins.nmt.benchmark.settings import POOLED
 from el_plugins.nmt.benchmark.statistics import verdict
 from el_plugins.utils.divergence import diverged_at
 from el_plugins.utils.statistics import mean_std
+from el_plugins.utils.tables import format_interval
 
 NO_RESULT = "no result"
 
@@ -115,5 +116,5 @@ def _length_ratio(section: Section, system: str, seeds: Collection[int]) -> floa
 
 
 def interval(comparison: Mapping[str, Any]) -> str:
-    """A confidence interval in words."""
-    return f"{comparison['low']:+.2f} to {comparison['high']:+.2f}"
+    """The confidence interval of a comparison, in words."""
+    return format_interval(comparison["low"], comparison["high"])

@@ -57,8 +57,9 @@ class Softened(transformers.LlamaForCausalLM):
 def test_changed_logits_that_no_setting_names():
     model = Softened(made("Llama").config).train()
     inputs = {name: torch.ones(1, 3, dtype=torch.long) for name in ("input_ids", "labels")}
-    with use_encouraging_loss(model), pytest.raises(
-        ValueError, match="Softened changes its logits after the"
+    with (
+        use_encouraging_loss(model),
+        pytest.raises(ValueError, match="Softened changes its logits after the"),
     ):
         model(**inputs)
 

@@ -170,8 +170,9 @@ def test_forward_mode_by_the_targets_is_the_formulas(both):
             return torch.func.jvp(sigmoid_halted_focal_loss, (logits(), t), (logits(), t))[1]
         return torch.func.jvp(lambda t: sigmoid_halted_focal_loss(logits(), t), (t,), (t,))[1]
 
-    with use("chunks"), pytest.raises(
-        RuntimeError, match=r"no forward-mode derivative by targets.*use\('formula'\)"
+    with (
+        use("chunks"),
+        pytest.raises(RuntimeError, match=r"no forward-mode derivative by targets.*use\('formula'\)"),
     ):
         jvp()
     with use("formula"):

@@ -100,8 +100,11 @@ def test_a_graph_that_is_kept_gives_the_same_gradient_again(kind, factor):
 def test_what_is_saved_is_the_gradient_and_not_the_logits():
     saved = []
     x, label = case(40, 5)
-    with use("triton"), torch.autograd.graph.saved_tensors_hooks(
-        lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor
+    with (
+        use("triton"),
+        torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor
+        ),
     ):
         loss = sigmoid_halted_focal_loss(x.requires_grad_(), label, reduction="sum")
     (gradient,) = saved
