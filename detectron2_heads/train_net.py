@@ -31,31 +31,11 @@ from detectron2.utils import comm
 from torch import nn
 
 from detectron2_heads.config import add_encouraging_config, add_halted_focal_config, check_used, merge_options
-from detectron2_heads.sampling import TrainingOrder
+from detectron2_heads.resuming import LossNormalizer, TrainingOrder
 from el_plugins.utils.divergence import DIVERGED
 from el_plugins.utils.files import without_nan, write_json
 
 logger = logging.getLogger("detectron2.el_plugins")
-
-
-class LossNormalizer:
-    """Checkpoints ``model.loss_normalizer``, a plain float that is in no state dict.
-
-    Every process of a distributed training resumes with the main one's.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = getattr(model, "module", model)
-
-    def state_dict(self) -> dict[str, float]:
-        """The running mean of objects a batch, if the model has one yet."""
-        value = getattr(self.model, "loss_normalizer", None)
-        return {} if value is None else {"value": value}
-
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        """Restore a saved value."""
-        if "value" in state:
-            self.model.loss_normalizer = state["value"]
 
 
 class Trainer(DefaultTrainer):

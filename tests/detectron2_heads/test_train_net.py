@@ -19,7 +19,7 @@ pytest.importorskip("sklearn")
 from detectron2 import model_zoo
 from sklearn.datasets import load_digits
 
-from detectron2_heads.train_net import LossNormalizer, argument_parser, build_config, check_processes, setup
+from detectron2_heads.train_net import argument_parser, build_config, check_processes, setup
 from experiments.detection.coco import write_split
 from experiments.detection.digits import scenes
 from tests.detectron2_heads.detectors import STOCK_YAML, gradients, retinanet, sample, training_losses
@@ -189,19 +189,6 @@ def test_help_says_where_data_sets_come_from():
     text = run(sys.executable, "-m", "detectron2_heads.train_net", "--help")
     assert "DETECTRON2_DATASETS" in text
     assert "--dataset NAME ANNOTATIONS IMAGES" in text
-
-
-def test_normalizer_is_carried_by_the_checkpointer_not_the_weights():
-    model = retinanet()
-    assert LossNormalizer(model).state_dict() == {}
-    training_losses(model, sample(2))
-    state = LossNormalizer(model).state_dict()
-    assert 80 < state["value"] < 100
-    assert not any("normalizer" in name for name in model.state_dict())
-    other = torch.nn.Module()
-    other.module = retinanet()  # as DistributedDataParallel wraps it
-    LossNormalizer(other).load_state_dict(state)
-    assert other.module.loss_normalizer == state["value"]
 
 
 def test_two_processes_make_the_mean_step(tmp_path):

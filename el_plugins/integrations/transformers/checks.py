@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.models.auto import modeling_auto
 
-from el_plugins.losses.linear import is_whole
+from el_plugins.losses.linear_checks import is_whole
 from el_plugins.losses.sharded import is_dtensor
 
 # What changes the logits after the head, by the name of the setting.

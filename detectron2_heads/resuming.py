@@ -1,4 +1,4 @@
-"""Resumable training data: a resumed run sees the images that the uninterrupted one would have seen."""
+"""What a resumed training restores beside the weights: the order of the images, and the loss normalizer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from detectron2.data.common import AspectRatioGroupedDataset
 from detectron2.utils import comm
+from torch import nn
 from torch.utils.data import Sampler
 
 
@@ -102,3 +103,23 @@ class TrainingOrder:
     def skip(self, iterations: int) -> None:
         """Continue after ``iterations`` of the loaded run; before the loader is first iterated."""
         self.sampler.skipped = iterations * self.saved_batch // self.batch
+
+
+class LossNormalizer:
+    """Checkpoints ``model.loss_normalizer``, a plain float that is in no state dict.
+
+    Every process of a distributed training resumes with the main one's.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = getattr(model, "module", model)
+
+    def state_dict(self) -> dict[str, float]:
+        """The running mean of objects a batch, if the model has one yet."""
+        value = getattr(self.model, "loss_normalizer", None)
+        return {} if value is None else {"value": value}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Restore a saved value."""
+        if "value" in state:
+            self.model.loss_normalizer = state["value"]

@@ -1,4 +1,4 @@
-"""The order of images after a resume, against detectron2's own loaders that were never stopped."""
+"""What a resumed training restores: images in the order of loaders never stopped, and the normalizer."""
 
 from itertools import islice
 
@@ -10,7 +10,8 @@ pytest.importorskip("detectron2")
 from detectron2.data import build_detection_train_loader
 from detectron2.data.samplers import RepeatFactorTrainingSampler, TrainingSampler
 
-from detectron2_heads.sampling import TrainingOrder
+from detectron2_heads.resuming import LossNormalizer, TrainingOrder
+from tests.detectron2_heads.detectors import retinanet, sample, training_losses
 
 IMAGES = [{"id": n, "width": 3 + n % 3, "height": 4} for n in range(23)]  # a third is wide
 
@@ -52,3 +53,16 @@ def test_seed_and_images_go_through_checkpoints():
     order.load_state_dict({**first.state_dict(), "batch": 8})
     order.skip(3)  # of 8 images, 6 of 4
     assert ids(resumed, 5) == ids(loader(TrainingSampler(23, seed=5), False, 0), 11)[6:]
+
+
+def test_normalizer_is_carried_by_the_checkpointer_not_the_weights():
+    model = retinanet()
+    assert LossNormalizer(model).state_dict() == {}
+    training_losses(model, sample(2))
+    state = LossNormalizer(model).state_dict()
+    assert 80 < state["value"] < 100
+    assert not any("normalizer" in name for name in model.state_dict())
+    other = torch.nn.Module()
+    other.module = retinanet()  # as DistributedDataParallel wraps it
+    LossNormalizer(other).load_state_dict(state)
+    assert other.module.loss_normalizer == state["value"]
