@@ -30,12 +30,14 @@ class AsLogits:
         self.get_targets = model.get_targets
 
     def get_normalized_probs(self, net_output, log_probs):
-        """The decoder's logits (B, T, V), or the model's own log-probabilities where it computes others."""
+        """The model's logits (..., V), or its own log-probabilities where it computes others."""
         owners = (self.model, getattr(self.model, "decoder", self.model))
         methods = ("get_normalized_probs", "get_normalized_probs_scriptable")
-        own = {getattr(getattr(owner, method), "__func__", None) for owner in owners for method in methods}
+        own = {getattr(getattr(owner, name, None), "__func__", None) for owner in owners for name in methods}
         if own <= STOCK:
-            return net_output[0]
+            # As fairseq's own, which takes a tensor from a model without a decoder.
+            is_plain = isinstance(net_output, Tensor) and not hasattr(self.model, "decoder")
+            return net_output if is_plain else net_output[0]
         return self.model.get_normalized_probs(net_output, log_probs=log_probs)
 
 

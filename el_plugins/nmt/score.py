@@ -47,13 +47,14 @@ def score_file(
     if any(map(GENERATED.match, lines)):
         translations = parse_generated(lines, file)
         hypotheses = translations.hypotheses
-        scores = score_tokenised(hypotheses, translations.references)
+        scores = score_tokenised(hypotheses, translations.references, language)
     elif reference is None:
         raise ValueError(f"{file} is not the output of fairseq-generate, so it needs --reference")
     else:
         hypotheses, scores = lines, {}
     if reference is not None:
-        scores.update(score_text(detokenise(hypotheses, detokenizer, language), read_raw_lines(reference)))
+        text = detokenise(hypotheses, detokenizer, language)
+        scores.update(score_text(text, read_raw_lines(reference), language))
     return scores
 
 

@@ -21,9 +21,28 @@ TOKENISED = "bleu_tokenised"
 TITLES = {TOKENISED: "tokenised BLEU", "bleu": "BLEU", "chrf": "chrF++", "ter": "TER"}
 
 
-def metrics() -> dict[str, BLEU | CHRF | TER]:
-    """The metrics of plain text, by name in results: BLEU, chrF++ and TER."""
-    return {"bleu": BLEU(), "chrf": CHRF(word_order=2), "ter": TER()}
+def metrics(language: str = "en") -> dict[str, BLEU | CHRF | TER]:
+    """The metrics of plain text in ``language``, by name in results: BLEU, chrF++ and TER.
+
+    Chinese, Japanese and Korean (``zh``, ``zh_CN``, ...) are split by sacrebleu's own tokenisers.
+
+    Raises:
+        RuntimeError: the one for Japanese or Korean is not installed; the message says what to install.
+    """
+    own = without_blanks(language)
+    ter = TER(normalized=True, asian_support=True) if own in ("zh", "ja") else TER()
+    return {"bleu": BLEU(trg_lang=own or ""), "chrf": CHRF(word_order=2), "ter": ter}
+
+
+def without_blanks(language: str) -> str | None:
+    """The code of ``language`` if sacrebleu has a tokeniser for it, which blanks do not split."""
+    code = re.split("[-_]", language.lower())[0]
+    return code if code in ("zh", "ja", "ko") else None
+
+
+def split_by(language: str) -> list[str]:
+    """What cached scores depend on beside the text: the language, where it decides the tokeniser."""
+    return [own] if (own := without_blanks(language)) else []
 
 
 class Translations(NamedTuple):
@@ -75,13 +94,22 @@ def detokenise(lines: Sequence[str], detokenizer: str | None, language: str) -> 
     return [moses.detokenize(line.split()) for line in lines]
 
 
-def score_tokenised(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``{"bleu_tokenised": score}`` of tokens split at blanks, as in ``fairseq-score``."""
-    return {TOKENISED: _score(BLEU(tokenize="none", force=True), hypotheses, references)}
+def score_tokenised(
+    hypotheses: Sequence[str], references: Sequence[str], language: str = "en"
+) -> dict[str, dict[str, Any]]:
+    """``{"bleu_tokenised": score}`` of tokens split at blanks, as in ``fairseq-score``.
+
+    In a ``language`` that blanks do not split, of sacrebleu's own tokens.
+    """
+    own = without_blanks(language)
+    metric = BLEU(trg_lang=own, force=True) if own else BLEU(tokenize="none", force=True)
+    return {TOKENISED: _score(metric, hypotheses, references)}
 
 
-def score_text(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """BLEU, chrF++ and TER of plain text against one reference per sentence.
+def score_text(
+    hypotheses: Sequence[str], references: Sequence[str], language: str = "en"
+) -> dict[str, dict[str, Any]]:
+    """BLEU, chrF++ and TER of plain text in ``language`` against one reference per sentence.
 
     Returns:
         By metric ``score`` (0 to 100; TER, where lower is better, can exceed it) and ``signature``; for BLEU
@@ -90,7 +118,7 @@ def score_text(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str
     Raises:
         ValueError: the numbers of hypotheses and references differ.
     """
-    return {name: _score(metric, hypotheses, references) for name, metric in metrics().items()}
+    return {name: _score(metric, hypotheses, references) for name, metric in metrics(language).items()}
 
 
 def _score(metric: BLEU | CHRF | TER, hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
@@ -104,7 +132,7 @@ def _score(metric: BLEU | CHRF | TER, hypotheses: Sequence[str], references: Seq
 
 
 def paired_test(
-    systems: Mapping[str, Sequence[str]], references: Sequence[str], test: str
+    systems: Mapping[str, Sequence[str]], references: Sequence[str], test: str, language: str = "en"
 ) -> dict[str, dict[str, float]]:
     """sacrebleu's paired test of every system against the first, over test sentences.
 
@@ -112,6 +140,7 @@ def paired_test(
         systems: plain-text translations by system; the first is the baseline.
         test: ``"bs"``, paired bootstrap with 1,000 resamples, or ``"ar"``, approximate randomisation with
             10,000 trials; seeded by ``SACREBLEU_SEED``, 12345 unless set.
+        language: of the translations.
 
     Returns:
         Two-sided p-values by metric, for each system but the baseline. sacrebleu's bootstrap counts resamples
@@ -119,7 +148,7 @@ def paired_test(
     """
     paired = PairedTest(
         [(name, list(lines)) for name, lines in systems.items()],
-        metrics(),
+        metrics(language),
         [list(references)],
         test_type=test,
         n_samples={"bs": 1000, "ar": 10000}[test],

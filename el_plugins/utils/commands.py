@@ -24,9 +24,13 @@ ENVIRONMENT = {
 SENTENCE = re.compile(r"[A-Z]-\d+\t")  # fairseq-generate's, whose text may look like a path
 
 
+# What the output is read by, whatever the locale and the log level of this process.
+OUTPUT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "LOGLEVEL": "INFO"}
+
+
 def environment() -> dict[str, str]:
     """The environment for a command: this process' own, with :data:`ENVIRONMENT` where that is silent."""
-    return {**ENVIRONMENT, **os.environ, "PYTHONUNBUFFERED": "1"}
+    return {**ENVIRONMENT, **os.environ, **OUTPUT}
 
 
 def check_words(what: str, text: str) -> None:

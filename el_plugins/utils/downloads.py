@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import subprocess
 import sys
@@ -71,7 +72,9 @@ def record_checksum(path: Path) -> None:
     """Store the SHA-256 of ``path`` beside it, in sha256sum's format, if that folder is writable."""
     try:
         write_text(_checksum_file(path), _checksum_line(path))
-    except PermissionError:
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
         print(f"cannot write {_checksum_file(path)}: the next start will not notice a change of {path}")
 
 

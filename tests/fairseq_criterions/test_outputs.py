@@ -9,6 +9,8 @@ from tests.commands import PLUGIN, TINY_MODEL, TRAINING, run
 
 pytest.importorskip("fairseq")
 
+from fairseq.models import BaseFairseqModel
+
 from el_plugins.losses.kernels import use
 from fairseq_criterions.outputs import AsLogits, may_overwrite
 from tests.fairseq_criterions.criteria import (
@@ -48,6 +50,43 @@ def test_fused_output_layer_in_half_precision(setting, dtype):
     for one, other in zip(fused[3], plain[3]):
         assert one.dtype == dtype
         torch.testing.assert_close(one.float(), other.float(), rtol=0.1, atol=0.1)
+
+
+class Tagger(BaseFairseqModel):
+    """A model of one layer that returns a tensor, as fairseq's classification tutorial does."""
+
+    def __init__(self, decoder=None):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, 7)
+        if decoder is not None:
+            self.decoder = decoder
+
+    def forward(self, features):
+        logits = self.layer(features)
+        return (logits, None) if hasattr(self, "decoder") else logits
+
+    def get_normalized_probs(self, net_output, log_probs, sample=None):
+        if torch.is_tensor(net_output):
+            return super().get_normalized_probs(net_output, log_probs, sample)
+        return net_output[0].log_softmax(-1)
+
+
+class StockTagger(Tagger):
+    get_normalized_probs = BaseFairseqModel.get_normalized_probs
+
+
+@pytest.mark.parametrize("path", ["formula", "chunks"])
+@pytest.mark.parametrize(
+    "model", [StockTagger(), Tagger(), Tagger(torch.nn.Linear(1, 1))], ids=["stock", "own", "decoder"]
+)
+def test_models_that_are_no_translators(setting, path, model):
+    _, task, _ = setting
+    target = torch.tensor([4, 5, 6, 4])
+    sample = {"net_input": {"features": torch.randn(4, 3)}, "target": target, "ntokens": 4}
+    with use(path):
+        loss, *_ = criterion_of(task, bonus="none", label_smoothing=0.0)(model, sample)
+    logits = model.layer(sample["net_input"]["features"])
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits, target, reduction="sum"))
 
 
 def test_logits_are_taken_as_they_are_and_overwritten(setting):

@@ -9,7 +9,7 @@ from scipy import stats
 
 sacrebleu = pytest.importorskip("sacrebleu")
 
-from el_plugins.nmt.scoring import detokenise, paired_test, read_generated, score_text
+from el_plugins.nmt.scoring import detokenise, paired_test, read_generated, score_text, score_tokenised
 from el_plugins.nmt.training_log import (
     ended_by_divergence,
     gpu_memory,
@@ -51,6 +51,20 @@ def test_scores_are_sacrebleus():
     assert short["brevity_penalty"] == pytest.approx(math.exp(1 - 1 / short["length_ratio"]))
     with pytest.raises(ValueError, match="40 translations, but 39 references"):
         score_text(GOOD, REFERENCES[1:])
+
+
+def test_chinese_is_split_by_sacrebleus_own_tokeniser():
+    references = ["我喜欢在公园里吃苹果。", "他昨天去了学校。"]
+    near, far = ["我喜欢在公园吃苹果。", "他昨天去了学校。"], ["今晚会下雨吗?", "猫坐在垫子上面。"]
+    for language in ("zh", "zh_CN", "ZH-hans"):
+        good, bad = (score_text(lines, references, language) for lines in (near, far))
+        assert good["bleu"]["score"] == sacrebleu.corpus_bleu(near, [references], tokenize="zh").score > 50
+        assert good["bleu"]["score"] > bad["bleu"]["score"] + 50
+        assert good["ter"]["score"] < 20 < 80 < bad["ter"]["score"]
+        assert "tok:zh" in good["bleu"]["signature"]
+        tokens = score_tokenised(near, references, language)["bleu_tokenised"]["score"]
+        assert tokens == good["bleu"]["score"]
+    assert score_text(near, references)["bleu"]["score"] < 50
 
 
 @pytest.mark.parametrize("test", ["bs", "ar"])

@@ -21,6 +21,13 @@ def test_sentences_stay_as_they_are(folder, tmp_path, monkeypatch):
     assert (tmp_path / "log").read_text().splitlines()[1] == f"H-0\t-0.1\t{sentence}"
 
 
+def test_output_is_read_whatever_the_locale_and_the_log_level(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
+    monkeypatch.setenv("LOGLEVEL", "ERROR")  # fairseq takes its level from it
+    run(["python", "-c", "import os; print('H-0\t-0.1\tschön', os.environ['LOGLEVEL'])"], tmp_path / "log")
+    assert (tmp_path / "log").read_text(encoding="utf-8").splitlines()[1] == "H-0\t-0.1\tschön INFO"
+
+
 @pytest.mark.parametrize(
     ("before", "expected"), [("", ""), ("one\n", "one\n"), ("one\ncut sh", "one\ncut sh\n")]
 )

@@ -1,11 +1,13 @@
 """Files from the network, by the scheme that needs none."""
 
+import errno
 import hashlib
 import zipfile
 
 import pytest
 
-from el_plugins.utils.downloads import download, download_pinned, download_wheel
+from el_plugins.utils import downloads
+from el_plugins.utils.downloads import download, download_pinned, download_wheel, record_checksum
 
 
 def test_fetched_once_whole_or_not_at_all(tmp_path):
@@ -18,6 +20,20 @@ def test_fetched_once_whole_or_not_at_all(tmp_path):
     source.write_text("two")
     assert download(f"file://{source}", path).read_text() == "one"
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_file_in_a_folder_that_cannot_be_written(number, tmp_path, monkeypatch, capsys):
+    def refuse(*_):
+        raise OSError(number, "not here")
+
+    monkeypatch.setattr(downloads, "write_text", refuse)
+    (tmp_path / "file").write_text("one")
+    record_checksum(tmp_path / "file")
+    assert "file.sha256: the next start will not notice" in capsys.readouterr().out
+    number = errno.ENOSPC
+    with pytest.raises(OSError, match="not here"):
+        record_checksum(tmp_path / "file")
 
 
 def test_only_a_known_checksum_is_taken(tmp_path):

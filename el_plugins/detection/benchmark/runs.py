@@ -75,6 +75,8 @@ class Run(BenchmarkRun):
         weights = self.config.MODEL.WEIGHTS
         digest = sha256(Path(weights)) if self.benchmark.weights or Path(weights).is_file() else weights
         values = {"system": self.system.name, **self.data, "weights": digest, **deciding}
+        if (processes := self.gpus * self.machines.count) > 1:  # each has its own loss normalizer
+            values["processes"] = processes
         return json.loads(json.dumps(values))  # tuples become lists, as when the file is read again
 
     def __call__(self) -> None:

@@ -36,8 +36,20 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("settings", type=Path, metavar="SETTINGS", help="YAML file: see examples/demo.yaml")
     parser.add_argument("--output", type=Path, help="output folder (default: the file's, or outputs/NAME)")
-    parser.add_argument("--systems", nargs="+", default=[], metavar="NAME", help="run only these of the file")
-    parser.add_argument("--seeds", nargs="+", default=[], type=int, help="seeds instead of the file's")
+    parser.add_argument(
+        "--systems",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="run only these of the file; the report has all that are complete",
+    )
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        default=[],
+        type=int,
+        help="run these instead of the file's; the report has all that are complete",
+    )
     parser.add_argument("--processes", type=int, help="of one run on each node, instead of the file's")
     parser.add_argument("--nodes", type=int, help="of one run, instead of the file's")
     parser.add_argument(

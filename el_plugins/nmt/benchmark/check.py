@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,30 @@ from el_plugins.nmt.benchmark.runs import VALID, Run
 from el_plugins.nmt.benchmark.settings import Data
 from el_plugins.nmt.benchmark.training import command
 from el_plugins.nmt.parallel import read_raw_lines
+from el_plugins.nmt.scoring import metrics
+
+# Refused by name, and why.
+_FORGETS = "a training that is interrupted would forget it at every start"
+TRAINING = {
+    "stop_time_hours": "a slower loss would get fewer updates than its baseline",
+    "disable_validation": "the best checkpoint and the curves need it",
+    "reset_optimizer": _FORGETS,
+    "reset_meters": _FORGETS,
+    "reset_dataloader": _FORGETS,
+    "reset_lr_scheduler": _FORGETS,
+}
+GENERATION = {
+    "quiet": "the translations are read from its output",
+    "results_path": "the translations are read from its output",
+    "tokenizer": "data has detokenizer, which references are compared by",
+}
 
 
 def check(runs: Sequence[Run]) -> None:
     """Parse the arguments of every system, open the subsets of the corpus, and count the references.
 
     Raises:
-        RuntimeError: fairseq is not installed.
+        RuntimeError: fairseq, or sacrebleu's tokeniser for the target language, is not installed.
         ValueError: fairseq refuses an argument, a subset is missing or damaged, a sentence is too long to be
             translated, or a file of references has another number of lines; the message names it.
     """
@@ -36,20 +53,18 @@ def check(runs: Sequence[Run]) -> None:
             f"fairseq is not installed ({error}): pip install 'el_plugins[fairseq,nmt]'"
         ) from error
     benchmark = runs[0].benchmark
+    metrics(benchmark.data.target)  # raises where its tokeniser is missing
     training, models = [], []
     for run in {run.system.name: run for run in runs}.values():
         words = command(run, Machines())
         start = words.index(benchmark.data.folder)
         parsed = _parse(options.get_training_parser, words[start:], f"the training of {run.system.name}")
-        if 0 < parsed.keep_last_epochs < benchmark.average:
-            raise ValueError(
-                f"--keep-last-epochs must be at least {benchmark.average}, which are averaged, "
-                f"got {parsed.keep_last_epochs} for {run.system.name}"
-            )
+        _check_training(parsed, run)
         training.append(_limits(parsed, int(parsed.max_tokens_valid or 0)))  # a string if it was given
         models.append(_limits(parsed, 0))
     words = generate_command(runs[0], Path("model.pt"), VALID, None)[1:]
     parsed = _parse(options.get_generation_parser, words, "generate")
+    _refuse(parsed, "generate", GENERATION)
     generation = [*models, _limits(parsed, parsed.max_tokens or 0)]
     sentence_lengths(benchmark.data, "train")  # training leaves long sentences out
     check_lengths(sentence_lengths(benchmark.data, VALID), VALID, [*training, *generation])
@@ -61,6 +76,31 @@ def check(runs: Sequence[Run]) -> None:
             raise ValueError(
                 f"{reference} must have a line for each of the {sentences} sentences of {subset}, got {lines}"
             )
+
+
+def _check_training(parsed: argparse.Namespace, run: Run) -> None:
+    """Raise ValueError for arguments by which a run would not be what the report says."""
+    average, name = run.benchmark.average, run.system.name
+    if 0 < parsed.keep_last_epochs < average:
+        raise ValueError(
+            f"--keep-last-epochs must be at least {average}, which are averaged, "
+            f"got {parsed.keep_last_epochs} for {name}"
+        )
+    if average > 1 and parsed.no_epoch_checkpoints:
+        raise ValueError(f"--no-epoch-checkpoints of {name} leaves no {average} epochs to average: drop it")
+    if parsed.restore_file != "checkpoint_last.pt":
+        raise ValueError(
+            f"--restore-file {parsed.restore_file} of {name} would be loaded again after every interruption: "
+            "take --finetune-from-model"
+        )
+    _refuse(parsed, f"the training of {name}", TRAINING)
+
+
+def _refuse(parsed: argparse.Namespace, what: str, refused: Mapping[str, str]) -> None:
+    """Raise ValueError if an argument of ``refused`` is given; its values say why."""
+    for name, reason in refused.items():
+        if getattr(parsed, name, None):
+            raise ValueError(f"{what} must leave out --{name.replace('_', '-')}: {reason}")
 
 
 def _parse(make_parser: Callable[[], Any], words: Sequence[str], what: str) -> argparse.Namespace:

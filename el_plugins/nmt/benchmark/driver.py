@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from el_plugins.nmt.benchmark import report, tables, wording
@@ -49,8 +50,29 @@ def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, s
     for note in wording.averages(results):
         print(f"{note}.")
     print(f"\nwrote {output / 'report.html'}, report.md and results.jsonl")
-    if len(benchmark.seeds) == 1 and len(benchmark.systems) > 1:
+    if len({row["seed"] for row in results.rows}) == 1 and len(headline.systems) > 1:
         print(ONE_SEED)
+
+
+def reported(runs: Sequence[Run], benchmark: Benchmark) -> list[Run]:
+    """``runs``, and the complete ones of ``benchmark`` beside them; those of other settings are named."""
+    chosen, output = {run.name for run in runs}, runs[0].output
+    every = [Run(benchmark, system, seed, output) for seed in benchmark.seeds for system in benchmark.systems]
+    return [run for run in every if run.name in chosen or _is_up_to_date(run)]
+
+
+def _is_up_to_date(run: Run) -> bool:
+    """Whether a run that is not executed is complete, and of the settings at hand."""
+    if not run.result.exists():
+        return False
+    try:
+        run.check()
+        reason = "it was scored with other settings" if run.is_outdated() else None
+    except ValueError as error:
+        reason = str(error)
+    if reason:
+        print(f"{run.name} is left out of the report: {reason}")
+    return reason is None
 
 
 def print_commands(runs: Sequence[Run], machines: Machines, folder: Path) -> None:
@@ -84,15 +106,13 @@ def run_benchmark(options: argparse.Namespace) -> None:
         ValueError: a setting or file is wrong.
     """
     launch = {name: value for name in ("processes", "nodes") if (value := getattr(options, name)) is not None}
-    benchmark = read_settings(
-        options.settings,
-        output=options.output,
-        systems=options.systems,
-        seeds=options.seeds,
-        launch=launch,
-        arguments=options.arguments,
+    read = partial(
+        read_settings, options.settings, output=options.output, launch=launch, arguments=options.arguments
     )
-    match_batch(benchmark, options.any_batch)
+    benchmark, whole = read(systems=options.systems, seeds=options.seeds), read()
+    whole.seeds = list(dict.fromkeys([*whole.seeds, *benchmark.seeds]))
+    for settings in (benchmark, whole):
+        match_batch(settings, options.any_batch)
     output, folder = Path(str(benchmark.output)).resolve(), options.settings.resolve().parent
     machines = find_machines(benchmark.launch) if options.cluster == "local" else Machines()
     runs = [Run(benchmark, system, seed, output) for seed in benchmark.seeds for system in benchmark.systems]
@@ -128,6 +148,6 @@ def run_benchmark(options: argparse.Namespace) -> None:
                 )
                 failed = schedule.execute(runs)
         if len(failed) < len(runs):
-            write_results(benchmark, runs, failed, output)
+            write_results(whole, reported(runs, whole), failed, output)
         if failed:
             raise RuntimeError(f"{len(failed)} of {len(runs)} runs failed: {', '.join(failed)}")

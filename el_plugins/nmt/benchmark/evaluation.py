@@ -88,7 +88,7 @@ def _tune(run: Run, lock: int) -> float:
     scores = {}
     for penalty in run.benchmark.length_penalties:
         output = _generate(run, "averaged", VALID, penalty, lock)
-        scores[penalty] = score_file(output)["bleu_tokenised"]["score"]
+        scores[penalty] = score_file(output, language=run.benchmark.data.target)["bleu_tokenised"]["score"]
     return max(scores, key=lambda penalty: scores[penalty])
 
 

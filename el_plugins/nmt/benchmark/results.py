@@ -18,7 +18,14 @@ from el_plugins.nmt.benchmark.cache import cached
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.settings import POOLED, Benchmark
 from el_plugins.nmt.parallel import read_raw_lines
-from el_plugins.nmt.scoring import Translations, detokenise, read_generated, score_text, score_tokenised
+from el_plugins.nmt.scoring import (
+    Translations,
+    detokenise,
+    read_generated,
+    score_text,
+    score_tokenised,
+    split_by,
+)
 from el_plugins.utils.divergence import DIVERGED
 from el_plugins.utils.files import read_text
 
@@ -149,14 +156,17 @@ def _score_pooled(
     results: Results, generated: Mapping[str, Translations], texts: Mapping[str, list[str]]
 ) -> dict[str, Any]:
     """Corpus scores of all test subsets as one test set."""
-    benchmark = results.benchmark
+    benchmark, language = results.benchmark, results.benchmark.data.target
     tokens = _concatenate({name: one.hypotheses for name, one in generated.items()}, benchmark)
     token_references = _concatenate({name: one.references for name, one in generated.items()}, benchmark)
     text, references = _concatenate(texts, benchmark), _concatenate(results.references, benchmark)
     return cached(
         results.cache.with_name("pooled_scores"),
-        [tokens, token_references, text, references],
-        lambda: {**score_tokenised(tokens, token_references), **score_text(text, references)},
+        [tokens, token_references, text, references, *split_by(language)],
+        lambda: {
+            **score_tokenised(tokens, token_references, language),
+            **score_text(text, references, language),
+        },
     )
 
 

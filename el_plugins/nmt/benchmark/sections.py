@@ -73,7 +73,8 @@ def make_sections(results: Results) -> list[Section]:
             if place == [checkpoint, subset]
         }
         systems = means_and_comparisons(names, rows)
-        tests = sentence_tests(names, rows, texts, results.references.get(subset, []), results.cache)
+        references, language = results.references.get(subset, []), results.benchmark.data.target
+        tests = sentence_tests(names, rows, texts, references, results.cache, language)
         sections.append(Section(checkpoint, subset, names, results.diverged, rows, systems, tests))
     return sections
 
@@ -148,7 +149,12 @@ def _means(rows: Mapping[int, Row], diverged: bool) -> dict[str, Any]:
 
 
 def sentence_tests(
-    names: Sequence[str], rows: Sequence[Row], texts: Texts, references: Sequence[str], cache: Path
+    names: Sequence[str],
+    rows: Sequence[Row],
+    texts: Texts,
+    references: Sequence[str],
+    cache: Path,
+    language: str = "en",
 ) -> list[Row]:
     """Paired tests over sentences within each seed, a row for each system but the first.
 
@@ -164,7 +170,7 @@ def sentence_tests(
         complete = {name: texts[name, seed] for name in scored if (name, seed) in texts}
         p_values: Mapping[str, Any] = {}
         if names[0] in complete and len(complete) > 1:
-            p_values = over_sentences(complete, references, cache)
+            p_values = over_sentences(complete, references, cache, language)
         for name in available[1:]:
             row: Row = {"system": name, "seed": seed, "differences": None}
             if names[0] in scored and name in scored:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sacrebleu.metrics import BLEU, CHRF
+from sacrebleu.metrics import CHRF
 
 from el_plugins.nmt.benchmark.results import Results
 from el_plugins.nmt.benchmark.sections import Section
+from el_plugins.nmt.scoring import metrics
 from el_plugins.utils.statistics import mean_std
 
 LENGTHS = (5, 10, 20, 40)  # words of the reference: upper ends of all buckets but the last
@@ -25,14 +26,25 @@ def buckets(references: Sequence[str]) -> dict[str, list[int]]:
     return {name: numbers for name, numbers in numbers_of.items() if numbers}
 
 
-def bleu_by_length(hypotheses: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+def bleu_by_length(
+    hypotheses: Sequence[str], references: Sequence[str], language: str = "en"
+) -> dict[str, float]:
     """Corpus BLEU of the sentences of each bucket."""
-    return {name: bleu_of(numbers, hypotheses, references) for name, numbers in buckets(references).items()}
+    return {
+        name: bleu_of(numbers, hypotheses, references, language)
+        for name, numbers in buckets(references).items()
+    }
 
 
-def bleu_of(numbers: Sequence[int], hypotheses: Sequence[str], references: Sequence[str]) -> float:
+def bleu_of(
+    numbers: Sequence[int], hypotheses: Sequence[str], references: Sequence[str], language: str = "en"
+) -> float:
     """Corpus BLEU of the sentences with these numbers."""
-    return BLEU().corpus_score([hypotheses[n] for n in numbers], [[references[n] for n in numbers]]).score
+    return (
+        metrics(language)["bleu"]
+        .corpus_score([hypotheses[n] for n in numbers], [[references[n] for n in numbers]])
+        .score
+    )
 
 
 def most_changed(
@@ -74,7 +86,8 @@ def lengths(results: Results, section: Section) -> dict[str, dict[str, float]]:
     place = section.checkpoint, section.subset
     for name, figures in section.systems.items():
         texts = [results.translations.get((name, seed, *place)) for seed in figures["seeds"]]
-        each = [bleu_by_length(text, results.references[place[1]]) for text in texts if text is not None]
+        shared = results.references[place[1]], results.benchmark.data.target
+        each = [bleu_by_length(text, *shared) for text in texts if text is not None]
         if each and len(each) == len(texts):
             by_system[name] = {bucket: mean_std([one[bucket] for one in each])[0] for bucket in each[0]}
     return by_system

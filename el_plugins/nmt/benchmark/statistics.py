@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from el_plugins.nmt.benchmark.cache import cached
-from el_plugins.nmt.scoring import TOKENISED, metrics, paired_test
+from el_plugins.nmt.scoring import TOKENISED, metrics, paired_test, split_by
 from el_plugins.utils.statistics import holm, paired_t_test
 
 METRICS = (TOKENISED, *metrics())
@@ -53,7 +53,7 @@ def verdict(metric: str, comparison: Mapping[str, Any]) -> str:
 
 
 def over_sentences(
-    translations: Mapping[str, Sequence[str]], references: Sequence[str], cache: Path
+    translations: Mapping[str, Sequence[str]], references: Sequence[str], cache: Path, language: str = "en"
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """p-values of both of sacrebleu's paired tests, by test, system and metric.
 
@@ -61,14 +61,16 @@ def over_sentences(
 
     Args:
         translations: plain text by system, the baseline's first.
+        language: of the translations.
 
     Returns:
         Of the tests "bs" and "ar", and as "bs_holm" and "ar_holm" corrected over the systems.
     """
+    own = split_by(language)
     raw = cached(
         cache,
-        ["two-sided", [[name, list(lines)] for name, lines in translations.items()], list(references)],
-        lambda: {test: paired_test(translations, references, test) for test in ("bs", "ar")},
+        ["two-sided", [[name, list(lines)] for name, lines in translations.items()], list(references), *own],
+        lambda: {test: paired_test(translations, references, test, language) for test in ("bs", "ar")},
     )
     return {**raw, **{f"{test}_holm": _corrected(by_system) for test, by_system in raw.items()}}
 

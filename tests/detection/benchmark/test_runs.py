@@ -1,5 +1,7 @@
 """What a run of the detection benchmark depends on: the initial weights by their content."""
 
+import dataclasses
+
 import pytest
 
 pytest.importorskip("detectron2")
@@ -38,6 +40,13 @@ def test_other_weights_under_the_same_path_are_refused(planned, tmp_path):
         ValueError, match=r"focal/seed1 was made with other settings \(weights\): take another"
     ):
         planned(weights)
+
+
+def test_other_numbers_of_gpus_are_other_trainings(tiny, tmp_path):
+    path = tiny(FOCAL, options="SOLVER.IMS_PER_BATCH 2 SOLVER.REFERENCE_WORLD_SIZE 0")
+    (one,) = plan(read_settings(path), path, tmp_path / "out", Machines())
+    two = dataclasses.replace(one, gpus=2)
+    assert two.training_settings == {**one.training_settings, "processes": 2}
 
 
 def test_weights_that_are_missing_are_named(tiny, tmp_path):

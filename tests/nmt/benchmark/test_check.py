@@ -45,6 +45,17 @@ def test_nothing_wrong(check_settings):
             "--lr 0.01 --keep-last-epochs 1",
             "keep-last-epochs must be at least 2, .* got 1 for ce",
         ),
+        ("--lr 0.01", "--lr 0.01 --no-epoch-checkpoints", "--no-epoch-checkpoints of ce leaves no 2 epochs"),
+        (
+            "--lr 0.01",
+            "--lr 0.01 --restore-file a.pt",
+            "--restore-file a.pt of ce would be .*--finetune-from",
+        ),
+        ("--lr 0.01", "--lr 0.01 --reset-optimizer", "training of ce must leave out --reset-optimizer: a"),
+        ("--lr 0.01", "--lr 0.01 --stop-time-hours 2", "must leave out --stop-time-hours: a slower loss"),
+        ("--lr 0.01", "--lr 0.01 --disable-validation", "must leave out --disable-validation: the best"),
+        ("--beam 2", "--beam 2 --quiet", "generate must leave out --quiet: the translations are read"),
+        ("--beam 2", "--beam 2 --tokenizer moses", "generate must leave out --tokenizer: data has"),
         ("--lr 0.01", "--lr fast", "the training of ce: .*fast"),
         (
             "criterion: encouraging_ls",

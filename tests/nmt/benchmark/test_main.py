@@ -71,6 +71,15 @@ def test_again_does_nothing_and_a_changed_setting_is_refused(benchmark):
     assert {path: path.stat().st_mtime for path in (output / "runs").rglob("*")} == before
 
 
+def test_a_start_with_some_systems_reports_all(benchmark):
+    settings, output, _ = benchmark
+    before = (output / "results.jsonl").read_text()
+    printed = run("el-nmt-benchmark", settings, "--output", output, "--systems", "el")
+    assert "1 runs in" in printed
+    assert (output / "results.jsonl").read_text() == before
+    assert "BLEU +" in printed or "BLEU -" in printed  # against ce, the baseline of the file
+
+
 def test_failing_and_diverging_systems_stop_no_other(benchmark):
     settings, output, _ = benchmark
     more = settings.with_name("more.yaml")
@@ -129,7 +138,9 @@ def test_another_detokenizer_scores_again_and_translates_nothing(benchmark):
     changed.write_text(settings.read_text().replace("detokenizer: null", "detokenizer: moses"))
     translations = {path: path.stat().st_mtime_ns for path in (output / "runs").rglob("translations/*.txt")}
     command = ("el-nmt-benchmark", changed, "--output", output, "--systems", "ce", "--seeds", "1")
-    assert "1 runs in" in run(*command)
+    printed = run(*command)
+    assert "1 runs in" in printed
+    assert "el/seed1 is left out of the report: it was scored with other settings" in printed
     again = {path: path.stat().st_mtime_ns for path in (output / "runs").rglob("translations/*.txt")}
     assert again == translations
     result = json.loads((output / "runs" / "ce" / "seed1" / "result.json").read_text())
