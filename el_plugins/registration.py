@@ -30,7 +30,8 @@ def register() -> None:
 
 def forget_user_dir() -> None:
     """Let fairseq try ``--user-dir`` again: it remembers a failed import and then passes over it."""
-    import_user_module = sys.modules["fairseq"].utils.import_user_module
+    utils = getattr(sys.modules["fairseq"], "utils", None)
+    import_user_module = getattr(utils, "import_user_module", None)
     here = os.path.dirname(__file__)
     memo: set[str] = getattr(import_user_module, "memo", set())
     memo.difference_update([path for path in memo if os.path.exists(path) and os.path.samefile(path, here)])

@@ -4,10 +4,12 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
+from el_plugins import registration
 from tests.commands import PLUGIN, REPOSITORY, TINY_MODEL, TRAINING
 from tests.marks import long
 
@@ -128,3 +130,8 @@ def test_module_prints_its_path(tmp_path):
         command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
     )
     assert output.stdout.strip() == str(PLUGIN)
+
+
+def test_half_a_fairseq_hides_no_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "fairseq", types.ModuleType("fairseq"))
+    registration.forget_user_dir()

@@ -7,7 +7,7 @@ checkpoints as best. This one reads fairseq, detectron2 and plain state-dict fil
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,8 @@ def average_checkpoints(paths: Sequence[str | Path], *, unsafe: bool = False) ->
 
     Raises:
         FileNotFoundError: a file does not exist.
-        ValueError: no file is given, or one is unreadable, has other keys or shapes than the first, or
-            sparse or quantised weights; the message names it.
+        ValueError: no file is given, or one is unreadable, has other keys, shapes or kinds of numbers than
+            the first, or sparse or quantised weights; the message names it.
     """
     if not paths:
         raise ValueError("no checkpoints to average")
@@ -56,16 +56,21 @@ def average_checkpoints(paths: Sequence[str | Path], *, unsafe: bool = False) ->
         weights = weights_of(checkpoint, path)
         if not sums:
             sums = {name: torch.zeros_like(value, dtype=wide(value)) for name, value in weights.items()}
-        check_same_layout(sums, weights, path, paths[0])
+            counters = {name for name, value in weights.items() if not is_averaged(value)}
+        check_same_layout(sums, counters, weights, path, paths[0])
         for name, value in weights.items():
             if is_averaged(value):
                 sums[name] += value.to(wide(value))
-    averaged: dict[tuple[object, ...], Tensor] = {}
+    averaged: dict[tuple[object, ...], str] = {}
     for name, value in weights.items():
         if is_averaged(value):
             view = (value.untyped_storage().data_ptr(), value.storage_offset(), value.shape, value.stride())
             key = view if value.numel() else (name,)
-            weights[name] = averaged.setdefault(key, (sums[name] / len(paths)).to(value.dtype))
+            first = averaged.setdefault(key, name)
+            if first != name and torch.equal(sums[first], sums[name]):  # tied in all files
+                weights[name] = weights[first]
+            else:
+                weights[name] = (sums[name] / len(paths)).to(value.dtype)
     return without_training_state(checkpoint)
 
 
@@ -92,9 +97,13 @@ def wide(value: Tensor) -> torch.dtype:
 
 
 def check_same_layout(
-    expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: str | Path, first: str | Path
+    expected: Mapping[str, Tensor],
+    counters: Set[str],
+    weights: Mapping[str, Tensor],
+    path: str | Path,
+    first: str | Path,
 ) -> None:
-    """Raise ValueError unless both have the same names and shapes."""
+    """Raise ValueError unless both have the same names, shapes and ``counters``, which are not averaged."""
     if different := sorted(expected.keys() ^ weights.keys()):
         raise ValueError(f"{path} and {first} differ in keys: {', '.join(different[:5])}")
     for name, value in weights.items():
@@ -102,6 +111,8 @@ def check_same_layout(
             raise ValueError(
                 f"{path}: {name} has shape {tuple(value.shape)}, in {first} {tuple(expected[name].shape)}"
             )
+        if is_averaged(value) == (name in counters):
+            raise ValueError(f"{path}: {name} is of {value.dtype}, in {first} it is no such kind of number")
 
 
 def without_training_state(checkpoint: dict[str, Any]) -> dict[str, Any]:

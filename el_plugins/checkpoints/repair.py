@@ -15,10 +15,16 @@ from pathlib import Path
 from el_plugins.utils.files import atomic_file
 
 
+def is_cut_short(path: Path) -> bool:
+    """Whether ``path`` is a zip, as torch writes it, without its end; torch's older format is left alone."""
+    with path.open("rb") as file:
+        return b"PK".startswith(file.read(2)) and not zipfile.is_zipfile(path)
+
+
 def repair_last(checkpoints: Path) -> None:
     """Replace a truncated ``checkpoint_last.pt`` by the newest complete checkpoint; delete it if none is."""
     last = checkpoints / "checkpoint_last.pt"
-    if last.exists() and not zipfile.is_zipfile(last):
+    if last.exists() and is_cut_short(last):
         others = sorted(checkpoints.glob("checkpoint*[0-9].pt"), key=lambda path: path.stat().st_mtime)
         complete = [path for path in others if zipfile.is_zipfile(path)]
         if complete:

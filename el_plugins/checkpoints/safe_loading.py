@@ -101,6 +101,8 @@ def load_checkpoint(path: str | Path, *, unsafe: bool = False) -> Any:
     try:
         if unsafe:
             return torch.load(path, map_location="cpu", weights_only=False)
+        if _is_torchscript(path):  # older torch would run it without asking
+            raise pickle.UnpicklingError("GLOBAL torch.jit.ScriptModule")
         if _takes_names():
             allow_fairseq_classes()
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -108,6 +110,13 @@ def load_checkpoint(path: str | Path, *, unsafe: bool = False) -> Any:
         return torch.load(path, map_location="cpu", weights_only=False, pickle_module=restricted)
     except Exception as error:  # damaged files raise whatever the bytes lead to
         raise ValueError(f"cannot load checkpoint {path}: {_why(Path(path), error)}") from error
+
+
+def _is_torchscript(path: str | Path) -> bool:
+    """Whether ``torch.load`` would take the file for a program of TorchScript, which it then runs."""
+    if not zipfile.is_zipfile(path):
+        return False
+    return "constants.pkl" in torch._C.PyTorchFileReader(str(path)).get_all_records()
 
 
 def _why(path: Path, error: Exception) -> str:

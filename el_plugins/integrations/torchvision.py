@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from types import MethodType
-from typing import Any
+import copy
+from typing import Any, NoReturn
 
 from torch import Tensor, nn
 from torchvision.models.detection import FCOS, RetinaNet
@@ -50,5 +50,22 @@ def use_halted_focal_loss(
         raise ValueError(f"{type(model).__name__} has another loss already: undo it by remove() first")
     replaced = Replaced()
     compute_loss = rebound(type(head).compute_loss, sigmoid_focal_loss=focal_loss)
-    replaced.put(head, "compute_loss", MethodType(compute_loss, head))
+    replaced.put(head, "compute_loss", ComputeLoss(compute_loss, head))
     return replaced
+
+
+class ComputeLoss:
+    """``compute_loss`` of a ``head`` by another function; a copy of the model has its own."""
+
+    def __init__(self, function: Any, head: nn.Module) -> None:
+        self.function, self.head = function, head
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As the head's method."""
+        return self.function(self.head, *args, **kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ComputeLoss:
+        return ComputeLoss(self.function, copy.deepcopy(self.head, memo))
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("the halted focal loss would be lost: undo it by remove() before pickling the model")

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from el_plugins.nmt.corpora import prepare
 from el_plugins.nmt.parallel import Splits, check_sides, describe_shared, read_pairs
 from el_plugins.nmt.recipe import SUBWORDS, Recipe
 from el_plugins.utils.program import program
@@ -103,7 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-nmt-prepare``."""
     options = parse_arguments(arguments)
     prefixes = {"train": options.train, "valid": options.valid, **options.test}
-    with program("el-nmt-prepare"):
+    with program("el-nmt-prepare", extra="fairseq,nmt"):
+        from el_plugins.nmt.corpora import prepare  # needs the extra, which --help does not
+
         recipe = Recipe(
             options.source,
             options.target,

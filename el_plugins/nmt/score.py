@@ -12,14 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from el_plugins.nmt.parallel import read_raw_lines
-from el_plugins.nmt.scoring import (
-    DETOKENIZERS,
-    GENERATED,
-    detokenise,
-    parse_generated,
-    score_text,
-    score_tokenised,
-)
 from el_plugins.utils.files import write_json
 from el_plugins.utils.program import program
 from el_plugins.utils.tables import table
@@ -41,20 +33,22 @@ def score_file(
     Raises:
         ValueError: a file is empty or not UTF-8, there is no reference, or it has another number of lines.
     """
+    from el_plugins.nmt import scoring  # needs the extra nmt
+
     lines = read_raw_lines(file)
     if not lines:
         raise ValueError(f"{file} is empty")
-    if any(map(GENERATED.match, lines)):
-        translations = parse_generated(lines, file)
+    if any(map(scoring.GENERATED.match, lines)):
+        translations = scoring.parse_generated(lines, file)
         hypotheses = translations.hypotheses
-        scores = score_tokenised(hypotheses, translations.references, language)
+        scores = scoring.score_tokenised(hypotheses, translations.references, language)
     elif reference is None:
         raise ValueError(f"{file} is not the output of fairseq-generate, so it needs --reference")
     else:
         hypotheses, scores = lines, {}
     if reference is not None:
-        text = detokenise(hypotheses, detokenizer, language)
-        scores.update(score_text(text, read_raw_lines(reference), language))
+        text = scoring.detokenise(hypotheses, detokenizer, language)
+        scores.update(scoring.score_text(text, read_raw_lines(reference), language))
     return scores
 
 
@@ -64,14 +58,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="the translations")
     parser.add_argument("--reference", type=Path, help="plain text of the references, one per line")
     parser.add_argument(
-        "--detokenizer", choices=DETOKENIZERS, help="tokenizer to undo before comparing with --reference"
+        "--detokenizer", choices=["moses"], help="tokenizer to undo before comparing with --reference"
     )
     parser.add_argument("--language", default="en", help="of the translations (default: %(default)s)")
     parser.add_argument(
         "--json", type=Path, help="also write the scores to this file; its folder is made if missing"
     )
     options = parser.parse_args(arguments)
-    with program("el-score"):
+    with program("el-score", extra="nmt"):
         scores = score_file(options.file, options.reference, options.detokenizer, options.language)
         print(table(COLUMNS, {name: {"length_ratio": None, **row} for name, row in scores.items()}, "metric"))
         if options.json:

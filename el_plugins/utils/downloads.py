@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -28,8 +29,11 @@ def download(url: str, path: Path, check: Callable[[Path], None] = lambda _: Non
             with atomic_file(path) as part:
                 with urlopen(url, timeout=60) as answer, part.open("wb") as file:
                     shutil.copyfileobj(answer, file)
+                    wanted = answer.headers["Content-Length"]
+                if wanted is not None and part.stat().st_size != int(wanted):
+                    raise OSError(f"{part.stat().st_size} of {wanted} bytes came")
                 check(part)
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise RuntimeError(f"cannot download {url} ({error}): put it at {path} yourself") from error
     return path
 

@@ -12,7 +12,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def program(name: str, stopped: str = "stopped") -> Iterator[None]:
+def program(name: str, stopped: str = "stopped", extra: str = "") -> Iterator[None]:
     """Run a command's work; what it raises for its user becomes ``name: reason`` and exit status 1.
 
     SIGTERM stops it as Ctrl-C does, so that temporary files are removed and children are ended; Ctrl-C
@@ -21,15 +21,24 @@ def program(name: str, stopped: str = "stopped") -> Iterator[None]:
     Args:
         name: of the command.
         stopped: what to say when a signal stops it.
+        extra: of the package, which installs what the work imports.
 
     Raises:
-        SystemExit: it was stopped, or the work raised OSError, RuntimeError or ValueError.
+        SystemExit: it was stopped, a module of ``extra`` is missing, or the work raised OSError, RuntimeError
+            or ValueError.
     """
     before = {number: signal.signal(number, _stop) for number in SIGNALS}
     try:
         yield
     except KeyboardInterrupt:
         raise SystemExit(f"\n{name}: {stopped}") from None
+    except ModuleNotFoundError as error:
+        _restore(before)
+        if not extra:
+            raise
+        raise SystemExit(
+            f"{name}: {error.name} is not installed: pip install 'el_plugins[{extra}]'"
+        ) from error
     except (OSError, RuntimeError, ValueError) as error:
         _restore(before)
         raise SystemExit(f"{name}: {reason(error)}") from error

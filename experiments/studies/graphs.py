@@ -143,7 +143,7 @@ STUDY = Study(
     run=run,
     measures={ACCURACY: "{:.2f}"},
     claims=[
-        Claim("EL 0.5", "CE", ACCURACY, "72.32 to 72.76 (PROTEINS), 70.53 to 71.04 (NCI1)"),
+        Claim("EL 0.5", "CE", ACCURACY, "brought in late only"),
         Claim("EL 0.5, late", "CE", ACCURACY, "72.32 to 72.76 (PROTEINS), 70.53 to 71.04 (NCI1)"),
     ],
     defaults={
@@ -156,6 +156,7 @@ STUDY = Study(
         "epochs": 30,
     },
     note="A split a seed; the splits share most of their training graphs, so the intervals are too narrow. "
-    "The authors bring the bonus in late, after the share of the epochs that `deferred` says.",
+    "The authors bring the bonus in late, after the share of the epochs that `deferred` says, and end 50 "
+    "epochs after the best validation accuracy; here all train equally long.",
     note_at_hand="Molecules with low against higher solubility in water.",
 )

@@ -17,7 +17,7 @@ from el_plugins.utils.files import write_text
 from el_plugins.utils.program import program, reason
 from experiments.studies import report
 from experiments.studies.settings import read_settings
-from experiments.studies.study import run_study, stored_results
+from experiments.studies.study import run_study, stored_results, stored_source
 
 RESULTS = Path("benchmarks/results/paper")
 SETTINGS = Path("examples/studies")
@@ -87,7 +87,8 @@ def page(root: str, run: bool) -> str:
                 missing.append(f"- {study.title}, {settings.data}: {done} of {runs} runs. `{command}`")
                 continue
             figures = f"{source.settings}_{name}"
-            section = report.section(study, figures, settings, results, RESULTS.with_suffix(".md"))
+            data = stored_source(settings, folder)
+            section = report.section(study, figures, settings, results, RESULTS.with_suffix(".md"), data)
             sections.append(f"{section}\n\n`{command}`")
     if missing:
         sections.append("\n".join([MISSING, *missing]))

@@ -21,6 +21,9 @@ from experiments.studies.study import SECONDS, Results, Study, diverged
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "experiments.studies", "axes.grid": True, "grid.alpha": 0.3}
 
 
+OVERLAP = "Every seed draws its halves from the same digits, so the intervals are too narrow."
+
+
 def scores(study: Study, results: Results) -> str:
     """Mean and standard deviation over seeds: systems in rows, or in columns if the measures are more.
 
@@ -84,15 +87,21 @@ def draw(study: Study, name: str, results: Results, folder: Path) -> list[Path]:
     return paths
 
 
-def section(study: Study, name: str, settings: Settings, results: Results, page: Path) -> str:
-    """A study in Markdown, for ``page``; its figures go to the folder of the page's name."""
+def section(
+    study: Study, name: str, settings: Settings, results: Results, page: Path, data: str | None = None
+) -> str:
+    """A study in Markdown, for ``page``; its figures go to the folder of the page's name.
+
+    ``data`` names what the results were made from, by default what is at hand.
+    """
     figures = draw(study, name, results, page.with_suffix(""))
     seconds = sum(measured[SECONDS] for by_seed in results.values() for measured in by_seed.values())
     count = "1 seed" if len(settings.seeds) == 1 else f"{len(settings.seeds)} seeds"
-    setting = f"{source(settings)}, {settings.model}, {settings.epochs} epochs, {count}"
+    setting = f"{data or source(settings)}, {settings.model}, {settings.epochs} epochs, {count}"
     setting += f", {seconds / 60:.1f} minutes in all"
     at_hand = settings.data == study.defaults.get("data", Settings.data)
     notes = [settings.note, study.note, study.note_at_hand if at_hand else ""]
+    notes.append(OVERLAP if settings.data == "digits" else "")
     lines = [
         f"## {study.title} ({settings.data})",
         " ".join([f"{study.paper}. Here: {setting}.", *filter(None, notes)]),

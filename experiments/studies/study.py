@@ -140,12 +140,19 @@ def stored_results(study: Study, settings: Settings, folder: Path) -> Results:
         ValueError: the folder holds results of other settings.
     """
     if folder.exists():
-        check_settings(_recorded(settings), folder)
+        check_settings({**_recorded(settings), "data": stored_source(settings, folder)}, folder)
     paths = {name: {seed: run_path(folder, name, seed) for seed in settings.seeds} for name in study.systems}
     return {
         name: {seed: read_json(path) for seed, path in by_seed.items() if path.exists()}
         for name, by_seed in paths.items()
     }
+
+
+def stored_source(settings: Settings, folder: Path) -> str:
+    """:func:`source` of the results stored in ``folder``, else of the data at hand."""
+    path = folder / "settings.json"
+    recorded = str(read_json(path).get("data")) if path.exists() else ""
+    return recorded if recorded.split(" ")[0] == settings.data else source(settings)
 
 
 def _recorded(settings: Settings) -> dict[str, Any]:

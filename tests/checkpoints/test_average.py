@@ -55,6 +55,13 @@ def test_shared_parameters_stay_shared_and_integers_are_the_last(tmp_path):
     assert not weights["mask"].item()
 
 
+def test_what_is_tied_in_the_last_file_only_has_its_own_mean(tmp_path):
+    tied = torch.tensor([5.0])
+    first = save(tmp_path / "1.pt", {"embed": torch.tensor([1.0]), "out": torch.tensor([3.0])})
+    weights = average_checkpoints([first, save(tmp_path / "2.pt", {"embed": tied, "out": tied})])["model"]
+    assert {name: value.item() for name, value in weights.items()} == {"embed": 3.0, "out": 4.0}
+
+
 def test_training_state_is_dropped_and_the_rest_kept(tmp_path):
     fairseq = save(tmp_path / "f.pt", {"w": torch.ones(1)}, last_optimizer_state={"m": 1}, cfg={"a": 1})
     assert average_checkpoints([fairseq]).keys() == {"model", "optimizer_history", "extra_state", "cfg"}
@@ -75,6 +82,7 @@ def test_plain_state_dicts(tmp_path):
 @pytest.mark.parametrize(
     ("breakage", "message"),
     [
+        ("kind", r"b.pt: w is of torch.int64, in .*a.pt it is no such kind of number"),
         ("keys", "b.pt and .*a.pt differ in keys: extra"),
         ("shape", r"b.pt: w has shape \(3,\), in .*a.pt \(2,\)"),
         ("truncated", "cannot load checkpoint .*b.pt"),
@@ -86,6 +94,8 @@ def test_errors_name_the_file_and_leave_the_output_alone(tmp_path, breakage, mes
     first, second = save(tmp_path / "a.pt", {"w": torch.ones(2)}), tmp_path / "b.pt"
     if breakage == "keys":
         save(second, {"w": torch.ones(2), "extra": torch.ones(1)})
+    elif breakage == "kind":
+        save(second, {"w": torch.ones(2, dtype=torch.long)})
     elif breakage == "shape":
         save(second, {"w": torch.ones(3)})
     elif breakage == "truncated":

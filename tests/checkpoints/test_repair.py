@@ -16,7 +16,7 @@ from el_plugins.checkpoints import repair
 def test_a_killed_repair_is_begun_again(tmp_path, monkeypatch):
     torch.save({}, tmp_path / "checkpoint1.pt")
     last = tmp_path / "checkpoint_last.pt"
-    last.write_bytes(b"cut short")
+    last.write_bytes(b"PK cut short")
 
     def killed(*_):
         raise KeyboardInterrupt
@@ -27,6 +27,17 @@ def test_a_killed_repair_is_begun_again(tmp_path, monkeypatch):
             repair.repair_last(tmp_path)
     repair.repair_last(tmp_path)
     assert last.read_bytes() == (tmp_path / "checkpoint1.pt").read_bytes()
+
+
+def test_a_file_of_torchs_older_format_is_left_alone(tmp_path):
+    last = tmp_path / "checkpoint_last.pt"
+    torch.save({"a": 1}, last, _use_new_zipfile_serialization=False)
+    before = last.read_bytes()
+    repair.repair_last(tmp_path)
+    assert last.read_bytes() == before
+    last.write_bytes(b"")
+    repair.repair_last(tmp_path)
+    assert not last.exists()
 
 
 def test_a_copy_cut_short_is_made_again(trained, tmp_path):

@@ -74,6 +74,27 @@ def test_code_and_unknown_classes_are_refused(release, is_zip, tmp_path, monkeyp
     assert (tmp_path / "harm_was_done").exists()
 
 
+class Program(torch.nn.Module):
+    @torch.jit.export
+    def __getstate__(self):
+        return torch.zeros(1), self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[torch.Tensor, bool]):
+        torch.save(state[0], "harm_was_done")
+        self.training = state[1]
+
+
+def test_a_torchscript_program_is_refused_and_not_run(release, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.jit.save(torch.jit.script(Program()), "program.pt")
+    with pytest.raises(
+        ValueError, match=r"program\.pt: it carries torch\.jit\.ScriptModule, .* may run code"
+    ):
+        load_checkpoint("program.pt")
+    assert not (tmp_path / "harm_was_done").exists()
+
+
 @checked
 def test_fairseqs_own_loading_refuses_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -56,6 +56,24 @@ def losses_and_gradients(model):
 
 
 @pytest.mark.parametrize("kind", [RetinaNet, FCOS])
+def test_a_copy_keeps_the_loss_and_a_pickle_would_not(kind, tmp_path):
+    model = detector(kind)
+    stock = model(*batch())["classification"]
+    with use_halted_focal_loss(model, gamma=1.0):
+        halted = model(*batch())["classification"]
+        copied = copy.deepcopy(model)
+        with pytest.raises(TypeError, match="undo it by remove\\(\\) before pickling"):
+            torch.save(model, tmp_path / "model.pt")
+    assert copied(*batch())["classification"] == halted != stock
+    with torch.no_grad():
+        for parameter in copied.parameters():
+            parameter.zero_()
+    assert copied(*batch())["classification"] != halted
+    assert model(*batch())["classification"] == stock
+    torch.save(model, tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("kind", [RetinaNet, FCOS])
 def test_halting_nothing_it_is_the_loss_of_torchvision(kind):
     model = detector(kind)
     own, gradients = losses_and_gradients(model)

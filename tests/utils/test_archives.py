@@ -4,6 +4,7 @@ import io
 import os
 import re
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -72,6 +73,44 @@ def test_bombs_do_not_go_off(kind, tmp_path):
     assert (tmp_path / "a").stat().st_size < 2**18
     with pytest.raises(ValueError, match=r"a unpacks to more than 16777216 bytes"):
         read_members(tmp_path / "a", EVERYTHING, limit=2**24)
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_long_header_is_counted(kind, tmp_path):
+    make_tar(tmp_path / "a", ("x", b"1" * 2**22, kind, ""), ("y", b"", tarfile.REGTYPE, ""))
+    with pytest.raises(ValueError, match=r"a unpacks to more than 10000 bytes"):
+        read_members(tmp_path / "a", EVERYTHING, limit=10_000)
+
+
+def test_a_zip_that_names_too_small_a_size(tmp_path):
+    size = 2**22 + 1
+    with zipfile.ZipFile(tmp_path / "a", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x", bytes(size))
+    content = (tmp_path / "a").read_bytes().replace(size.to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    (tmp_path / "a").write_bytes(content)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match="a is damaged"):
+        read_members(tmp_path / "a", EVERYTHING)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < size / 4
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_method_that_cannot_be_unpacked_in_pieces(method, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a", "w", method) as archive:
+        archive.writestr("x", bytes(1000))
+    with pytest.raises(ValueError, match=f"a: x must be stored or deflated, not method {method}"):
+        read_members(tmp_path / "a", EVERYTHING)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
+def test_every_compression_of_a_tar(mode, tmp_path):
+    with tarfile.open(tmp_path / "a", mode) as archive:
+        entry = tarfile.TarInfo("x")
+        entry.size = 3
+        archive.addfile(entry, io.BytesIO(b"one"))
+    assert read_members(tmp_path / "a", EVERYTHING) == {"x": b"one"}
 
 
 @pytest.mark.parametrize("size", [0, 10, 200, -100])

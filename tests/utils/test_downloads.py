@@ -2,7 +2,9 @@
 
 import errno
 import hashlib
+import threading
 import zipfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -20,6 +22,29 @@ def test_fetched_once_whole_or_not_at_all(tmp_path):
     source.write_text("two")
     assert download(f"file://{source}", path).read_text() == "one"
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+class Short(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        if self.path == "/chunked":
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", "10")
+        self.end_headers()
+        self.wfile.write(b"5\r\non" if self.path == "/chunked" else b"one")
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("path", ["chunked", "plain"])
+def test_what_breaks_off_is_no_file(path, tmp_path):
+    with HTTPServer(("127.0.0.1", 0), Short) as server:
+        threading.Thread(target=server.handle_request, daemon=True).start()
+        with pytest.raises(RuntimeError, match=r"cannot download .*: put it at"):
+            download(f"http://127.0.0.1:{server.server_port}/{path}", tmp_path / "file")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])

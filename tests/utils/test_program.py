@@ -1,5 +1,6 @@
 """How a command ends, seen from outside: one line, status 1, nothing half-written."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,15 @@ import pytest
 
 from el_plugins.utils.program import program
 
+WITHOUT_EXTRAS = """\
+import runpy, sys
+class Absent:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in ("sacrebleu", "jinja2", "detectron2", "omegaconf", "scipy", "submitit"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent)
+"""
 WRITE_SLOWLY = """\
 import sys, time
 from pathlib import Path
@@ -39,6 +49,28 @@ def test_a_signal_leaves_the_old_file_and_one_line(tmp_path, number):
     assert process.returncode == 1
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "extra"),
+    [
+        ("nmt.score", ["{file}"], "nmt"),
+        ("nmt.prepare", "--source a --target b --train x --valid x --test t=x out".split(), "fairseq,nmt"),
+        ("nmt.benchmark", ["{file}"], "fairseq,nmt"),
+        ("detection.benchmark", ["{file}"], "detectron2"),
+    ],
+)
+def test_a_missing_extra_is_named(command, arguments, extra, tmp_path):
+    (tmp_path / "file").write_text("x\n")
+    code = WITHOUT_EXTRAS + f"runpy.run_module('el_plugins.{command}', run_name='__main__', alter_sys=True)"
+    words = [word.format(file=tmp_path / "file") for word in arguments]
+    for given, status in ((words, 1), (["--help"], 0)):
+        done = subprocess.run(
+            [sys.executable, "-c", code, *given], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == status
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+    assert re.fullmatch(rf"[\w-]+: \w+ is not installed: pip install 'el_plugins\[{extra}\]'\n", done.stderr)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-detection-benchmark``."""
     options = parse_arguments(arguments)
-    with program("el-detection-benchmark", "stopped; start it again to resume"):
+    with program("el-detection-benchmark", "stopped; start it again to resume", extra="detectron2"):
         # Takes seconds, which help and a wrong argument need not wait for.
         from el_plugins.detection.benchmark.driver import run_benchmark
 

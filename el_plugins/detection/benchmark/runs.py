@@ -73,7 +73,8 @@ class Run(BenchmarkRun):
         """What the result depends on."""
         deciding = {key: value for key, value in flat(self.config).items() if not NOT_DECIDING.fullmatch(key)}
         weights = self.config.MODEL.WEIGHTS
-        digest = sha256(Path(weights)) if self.benchmark.weights or Path(weights).is_file() else weights
+        is_file = Path(weights).is_file() or (self.benchmark.weights and "://" not in weights)
+        digest = sha256(Path(weights)) if is_file else weights
         values = {"system": self.system.name, **self.data, "weights": digest, **deciding}
         if (processes := self.gpus * self.machines.count) > 1:  # each has its own loss normalizer
             values["processes"] = processes

@@ -128,7 +128,9 @@ def _build(values: Any, here: Path) -> Benchmark:
         setattr(data, split, DataSet(name=given["name"], **absolute))
     systems = [System(**{**one, "config": _config(one["config"], here)}) for one in values["systems"]]
     weights = values["weights"]
-    more = {"config": _config(values["config"], here), "weights": weights and str(here / weights)}
+    if weights and "://" not in weights:  # detectron2 fetches others itself
+        weights = str(here / weights)
+    more = {"config": _config(values["config"], here), "weights": weights}
     return Benchmark(**{**values, "data": data, "systems": systems, **more})
 
 

@@ -11,7 +11,7 @@ from el_plugins.utils.program import program
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point of ``el-nmt-benchmark``."""
     options = parse_arguments(arguments)
-    with program("el-nmt-benchmark", "stopped; start it again to resume"):
+    with program("el-nmt-benchmark", "stopped; start it again to resume", extra="fairseq,nmt"):
         # Takes seconds, which help and a wrong argument need not wait for.
         from el_plugins.nmt.benchmark.driver import run_benchmark
 

@@ -49,6 +49,13 @@ def test_other_numbers_of_gpus_are_other_trainings(tiny, tmp_path):
     assert two.training_settings == {**one.training_settings, "processes": 2}
 
 
+def test_weights_that_detectron2_fetches_keep_their_address(tiny, tmp_path):
+    path = tiny(FOCAL)
+    path.write_text(f"{path.read_text()}weights: detectron2://ImageNetPretrained/MSRA/R-50.pkl\n")
+    (run,) = plan(read_settings(path), path, tmp_path / "out", Machines())
+    assert run.training_settings["weights"] == "detectron2://ImageNetPretrained/MSRA/R-50.pkl"
+
+
 def test_weights_that_are_missing_are_named(tiny, tmp_path):
     path = tiny(FOCAL)
     path.write_text(f"{path.read_text()}weights: missing.pth\n")

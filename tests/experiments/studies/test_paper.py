@@ -21,6 +21,12 @@ def test_a_study_is_shown_when_it_is_complete(tmp_path, monkeypatch):
     assert " to +" in complete or " to -" in complete  # the interval
     assert f"--settings {tmp_path}/tiny.yaml" in complete
     assert paper.page(str(tmp_path), run=False) == complete
+    recorded = tmp_path / "paper/tiny/probe/settings.json"
+    recorded.write_text(recorded.read_text().replace('"digits"', '"digits re-encoded as JPEG"'))
+    assert "Here: digits re-encoded as JPEG, " in paper.page(
+        str(tmp_path), run=False
+    )  # which are not at hand
+    recorded.write_text(recorded.read_text().replace(" re-encoded as JPEG", ""))
     (next((tmp_path / "paper/tiny/probe/runs").iterdir())).unlink()
     assert "3 of 4 runs" in paper.page(str(tmp_path), run=False)
     with (tmp_path / "tiny.yaml").open("a") as file:
