@@ -86,8 +86,10 @@ def lengths(results: Results, section: Section) -> dict[str, dict[str, float]]:
     place = section.checkpoint, section.subset
     for name, figures in section.systems.items():
         texts = [results.translations.get((name, seed, *place)) for seed in figures["seeds"]]
-        shared = results.references[place[1]], results.benchmark.data.target
-        each = [bleu_by_length(text, *shared) for text in texts if text is not None]
+        language = results.benchmark.data.target
+        each = [
+            bleu_by_length(text, results.references[place[1]], language) for text in texts if text is not None
+        ]
         if each and len(each) == len(texts):
             by_system[name] = {bucket: mean_std([one[bucket] for one in each])[0] for bucket in each[0]}
     return by_system
