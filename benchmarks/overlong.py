@@ -13,8 +13,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.stored_runs import runs
 from el_plugins.nmt.benchmark.results import Results, read_runs
+from el_plugins.nmt.benchmark.runs import all_runs
 from el_plugins.nmt.benchmark.sentences import bleu_of
 from el_plugins.nmt.benchmark.settings import read_settings
 from el_plugins.nmt.benchmark.statistics import compare
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with program("overlong", "stopped"):
         benchmark = read_settings(options.settings, output=options.output)
-        results = read_runs(benchmark, runs(benchmark, Path(str(benchmark.output)).resolve()), {})
+        results = read_runs(benchmark, all_runs(benchmark, Path(str(benchmark.output)).resolve()), {})
         scores, counts = without_overlong(results)
         baseline = results.systems[0]
         for name, by_seed in scores.items():

@@ -17,8 +17,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from el_plugins.nmt.benchmark.corpus import pair, prepare
-from el_plugins.nmt.benchmark.runs import Run
-from el_plugins.nmt.benchmark.settings import Benchmark, Data, read_settings
+from el_plugins.nmt.benchmark.runs import Run, all_runs
+from el_plugins.nmt.benchmark.settings import Data, read_settings
 from el_plugins.nmt.parallel import read_raw_lines
 from el_plugins.nmt.scoring import read_generated
 from el_plugins.utils.divergence import DIVERGED
@@ -85,11 +85,6 @@ def restore(stored: Run, run: Run) -> None:
             write_text(folder / run.translations.name / name, "".join(lines))
 
 
-def runs(benchmark: Benchmark, output: Path) -> list[Run]:
-    """All runs of a benchmark in a folder."""
-    return [Run(benchmark, system, seed, output) for system in benchmark.systems for seed in benchmark.seeds]
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stored_runs", description=__doc__)
@@ -101,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with program("stored_runs", "stopped"):
         benchmark = read_settings(options.settings, output=options.output)
         prepare(benchmark.data, options.settings.resolve().parent)
-        live = runs(benchmark, Path(str(benchmark.output)).resolve())
-        for run, stored in zip(live, runs(benchmark, options.folder.resolve())):
+        live = all_runs(benchmark, Path(str(benchmark.output)).resolve())
+        for run, stored in zip(live, all_runs(benchmark, options.folder.resolve())):
             source, target = (run, stored) if options.action == "store" else (stored, run)
             if source.result.exists() and not target.folder.exists():
                 (store if options.action == "store" else restore)(source, target)

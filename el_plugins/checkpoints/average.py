@@ -7,7 +7,7 @@ checkpoints as best. This one reads fairseq, detectron2 and plain state-dict fil
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +56,7 @@ def average_checkpoints(paths: Sequence[str | Path], *, unsafe: bool = False) ->
         weights = weights_of(checkpoint, path)
         if not sums:
             sums = {name: torch.zeros_like(value, dtype=wide(value)) for name, value in weights.items()}
-            counters = {name for name, value in weights.items() if not is_averaged(value)}
-        check_same_layout(sums, counters, weights, path, paths[0])
+        check_same_layout(sums, weights, path, paths[0])
         for name, value in weights.items():
             if is_averaged(value):
                 sums[name] += value.to(wide(value))
@@ -92,18 +91,16 @@ def is_averaged(value: Tensor) -> bool:
 
 
 def wide(value: Tensor) -> torch.dtype:
-    """The dtype to sum ``value`` in."""
+    """The dtype to sum ``value`` in; its own for what is not summed."""
+    if not is_averaged(value):
+        return value.dtype
     return torch.complex128 if value.is_complex() else torch.float64
 
 
 def check_same_layout(
-    expected: Mapping[str, Tensor],
-    counters: Set[str],
-    weights: Mapping[str, Tensor],
-    path: str | Path,
-    first: str | Path,
+    expected: Mapping[str, Tensor], weights: Mapping[str, Tensor], path: str | Path, first: str | Path
 ) -> None:
-    """Raise ValueError unless both have the same names, shapes and ``counters``, which are not averaged."""
+    """Raise ValueError unless both have the same names and shapes, and average the same tensors."""
     if different := sorted(expected.keys() ^ weights.keys()):
         raise ValueError(f"{path} and {first} differ in keys: {', '.join(different[:5])}")
     for name, value in weights.items():
@@ -111,7 +108,7 @@ def check_same_layout(
             raise ValueError(
                 f"{path}: {name} has shape {tuple(value.shape)}, in {first} {tuple(expected[name].shape)}"
             )
-        if is_averaged(value) == (name in counters):
+        if is_averaged(value) != is_averaged(expected[name]):
             raise ValueError(f"{path}: {name} is of {value.dtype}, in {first} it is no such kind of number")
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 SUBWORDS = ("bpe", "sentencepiece")
+DETOKENIZERS = ("moses",)  # of what was tokenised, for its scores
 
 
 @dataclass(frozen=True)

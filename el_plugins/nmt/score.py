@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from el_plugins.nmt.parallel import read_raw_lines
+from el_plugins.nmt.recipe import DETOKENIZERS
 from el_plugins.utils.files import write_json
 from el_plugins.utils.program import program
 from el_plugins.utils.tables import table
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="the translations")
     parser.add_argument("--reference", type=Path, help="plain text of the references, one per line")
     parser.add_argument(
-        "--detokenizer", choices=["moses"], help="tokenizer to undo before comparing with --reference"
+        "--detokenizer", choices=DETOKENIZERS, help="tokenizer to undo before comparing with --reference"
     )
     parser.add_argument("--language", default="en", help="of the translations (default: %(default)s)")
     parser.add_argument(

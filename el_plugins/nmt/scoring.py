@@ -12,9 +12,9 @@ from sacrebleu.significance import PairedTest
 from sacremoses import MosesDetokenizer
 
 from el_plugins.nmt.parallel import read_raw_lines
+from el_plugins.nmt.recipe import DETOKENIZERS
 
 GENERATED = re.compile(r"([STH])-(\d+)\t")
-DETOKENIZERS = ("moses",)
 # BLEU of the tokens, which the paper and fairseq-score report; the other scores compare plain text.
 TOKENISED = "bleu_tokenised"
 # Titles in tables by name in results.

@@ -37,7 +37,7 @@ def read_members(path: Path, wanted: re.Pattern[str], limit: int = LIMIT) -> dic
                     if wanted.search(entry.filename) and not entry.is_dir():
                         check_method(path, entry)
                         with archive.open(entry) as packed:  # its size need not be the one that is named
-                            pieces = iter(lambda: spend(packed.read(PIECE)), b"")  # used at once
+                            pieces = iter(lambda: spend(packed.read(PIECE)), b"")
                             members[entry.filename] = b"".join(pieces)
         else:
             # As one stream, so that what is passed over and the headers are counted, too.
@@ -54,7 +54,7 @@ def read_members(path: Path, wanted: re.Pattern[str], limit: int = LIMIT) -> dic
         zipfile.BadZipFile,
         EOFError,
         OSError,
-        NotImplementedError,  # an unknown compression
+        NotImplementedError,  # a kind of .zip that Python does not read
         RuntimeError,  # an encrypted member
         lzma.LZMAError,
         zlib.error,

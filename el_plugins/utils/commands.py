@@ -22,8 +22,6 @@ ENVIRONMENT = {
 }
 
 SENTENCE = re.compile(r"[A-Z]-\d+\t")  # fairseq-generate's, whose text may look like a path
-
-
 # What the output is read by, whatever the locale and the log level of this process.
 OUTPUT = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "LOGLEVEL": "INFO"}
 

@@ -19,8 +19,6 @@ from experiments.studies.settings import Settings
 from experiments.studies.study import SECONDS, Results, Study, diverged
 
 STYLE = {"svg.fonttype": "none", "svg.hashsalt": "experiments.studies", "axes.grid": True, "grid.alpha": 0.3}
-
-
 OVERLAP = "Every seed draws its halves from the same digits, so the intervals are too narrow."
 
 
@@ -100,8 +98,8 @@ def section(
     setting = f"{data or source(settings)}, {settings.model}, {settings.epochs} epochs, {count}"
     setting += f", {seconds / 60:.1f} minutes in all"
     at_hand = settings.data == study.defaults.get("data", Settings.data)
-    notes = [settings.note, study.note, study.note_at_hand if at_hand else ""]
-    notes.append(OVERLAP if settings.data == "digits" else "")
+    overlap = OVERLAP if settings.data == "digits" else ""
+    notes = [settings.note, study.note, study.note_at_hand if at_hand else "", overlap]
     lines = [
         f"## {study.title} ({settings.data})",
         " ".join([f"{study.paper}. Here: {setting}.", *filter(None, notes)]),

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import shlex
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 from el_plugins.nmt.benchmark import report, tables, wording
@@ -17,10 +16,10 @@ from el_plugins.nmt.benchmark.figures import draw
 from el_plugins.nmt.benchmark.launch import Machines, find_machines, match_batch
 from el_plugins.nmt.benchmark.machines import Leader, follow
 from el_plugins.nmt.benchmark.results import read_runs
-from el_plugins.nmt.benchmark.runs import Run
+from el_plugins.nmt.benchmark.runs import Run, all_runs
 from el_plugins.nmt.benchmark.schedule import Schedule
 from el_plugins.nmt.benchmark.sections import make_sections
-from el_plugins.nmt.benchmark.settings import Benchmark, read_settings
+from el_plugins.nmt.benchmark.settings import Benchmark, read_whole, select
 from el_plugins.nmt.benchmark.training import command
 from el_plugins.utils.files import write_json_lines
 from el_plugins.utils.runs import announce
@@ -56,8 +55,7 @@ def write_results(benchmark: Benchmark, runs: Sequence[Run], failed: dict[str, s
 
 def reported(runs: Sequence[Run], benchmark: Benchmark) -> list[Run]:
     """``runs``, and the complete ones of ``benchmark`` beside them; those of other settings are named."""
-    chosen, output = {run.name for run in runs}, runs[0].output
-    every = [Run(benchmark, system, seed, output) for seed in benchmark.seeds for system in benchmark.systems]
+    chosen, every = {run.name for run in runs}, all_runs(benchmark, runs[0].output)
     return [run for run in every if run.name in chosen or _is_up_to_date(run)]
 
 
@@ -106,16 +104,18 @@ def run_benchmark(options: argparse.Namespace) -> None:
         ValueError: a setting or file is wrong.
     """
     launch = {name: value for name in ("processes", "nodes") if (value := getattr(options, name)) is not None}
-    read = partial(
-        read_settings, options.settings, output=options.output, launch=launch, arguments=options.arguments
+    whole = read_whole(
+        options.settings,
+        output=options.output,
+        seeds=options.seeds,
+        launch=launch,
+        arguments=options.arguments,
     )
-    benchmark, whole = read(systems=options.systems, seeds=options.seeds), read()
-    whole.seeds = list(dict.fromkeys([*whole.seeds, *benchmark.seeds]))
-    for settings in (benchmark, whole):
-        match_batch(settings, options.any_batch)
+    match_batch(whole, options.any_batch)
+    benchmark = select(whole, options.systems, options.seeds)
     output, folder = Path(str(benchmark.output)).resolve(), options.settings.resolve().parent
     machines = find_machines(benchmark.launch) if options.cluster == "local" else Machines()
-    runs = [Run(benchmark, system, seed, output) for seed in benchmark.seeds for system in benchmark.systems]
+    runs = all_runs(benchmark, output)
     if options.dry_run:
         print_commands(runs, machines, folder)
     elif options.check:

@@ -115,3 +115,8 @@ class Run(BenchmarkRun):
         path = self.folder / "progress.json"
         before = read_json(path) if path.exists() else {}
         write_json(path, {"updates": before.get("updates", 0), "stage": stage, **figures})
+
+
+def all_runs(benchmark: Benchmark, output: Path) -> list[Run]:
+    """Every system with every seed, in the folder ``output``; all systems of a seed before the next seed."""
+    return [Run(benchmark, system, seed, output) for seed in benchmark.seeds for system in benchmark.systems]

@@ -40,11 +40,8 @@ def bleu_of(
     numbers: Sequence[int], hypotheses: Sequence[str], references: Sequence[str], language: str = "en"
 ) -> float:
     """Corpus BLEU of the sentences with these numbers."""
-    return (
-        metrics(language)["bleu"]
-        .corpus_score([hypotheses[n] for n in numbers], [[references[n] for n in numbers]])
-        .score
-    )
+    bleu = metrics(language)["bleu"]
+    return bleu.corpus_score([hypotheses[n] for n in numbers], [[references[n] for n in numbers]]).score
 
 
 def most_changed(

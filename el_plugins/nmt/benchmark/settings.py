@@ -3,7 +3,7 @@
 # No postponed annotations here: OmegaConf reads the fields' types as types.
 import os
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -11,7 +11,7 @@ import yaml
 from omegaconf import MISSING, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from el_plugins.nmt.scoring import DETOKENIZERS
+from el_plugins.nmt.recipe import DETOKENIZERS
 from el_plugins.utils.commands import check_words
 from el_plugins.utils.runs import check_names
 
@@ -85,10 +85,31 @@ class Benchmark:
 
 
 def read_settings(
+    path: Path, *, systems: Sequence[str] = (), seeds: Sequence[int] = (), **changes: Any
+) -> Benchmark:
+    """:func:`read_whole` of ``path``, and of that what :func:`select` takes."""
+    return select(read_whole(path, seeds=seeds, **changes), systems, seeds)
+
+
+def select(benchmark: Benchmark, systems: Sequence[str] = (), seeds: Sequence[int] = ()) -> Benchmark:
+    """``benchmark`` with the systems of these names and with these seeds only; all where none is named.
+
+    Raises:
+        ValueError: there is no system of a name, or a seed is out of range or named twice.
+    """
+    names = [system.name for system in benchmark.systems]
+    if unknown := [name for name in systems if name not in names]:
+        raise ValueError(f"systems to run must be of {', '.join(names)}, got {', '.join(unknown)}")
+    chosen = [one for one in benchmark.systems if not systems or one.name in systems]
+    selected = replace(benchmark, systems=chosen, seeds=list(seeds) or benchmark.seeds)
+    _check(selected)
+    return selected
+
+
+def read_whole(
     path: Path,
     *,
     output: Optional[Path] = None,
-    systems: Sequence[str] = (),
     seeds: Sequence[int] = (),
     launch: Optional[Dict[str, int]] = None,
     arguments: Sequence[str] = (),
@@ -97,8 +118,7 @@ def read_settings(
 
     Args:
         output: instead of the file's; ``${output}`` in its other values means it.
-        systems: names of the systems to run (default: all).
-        seeds: instead of the file's.
+        seeds: beside the file's.
         launch: values instead of the file's.
         arguments: of fairseq-train, appended to every system's, so that they override all others.
 
@@ -112,16 +132,12 @@ def read_settings(
         if output is not None:
             changes["output"] = str(output.resolve())
         if seeds:
-            changes["seeds"] = list(seeds)
+            changes["seeds"] = list(dict.fromkeys([*(given.get("seeds") or []), *seeds]))
         merged = OmegaConf.merge(OmegaConf.structured(Benchmark), given, changes)
         benchmark = _build(OmegaConf.to_container(merged, resolve=True), here)
         _check(benchmark)
     except (yaml.YAMLError, OmegaConfBaseException, TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
-    names = [system.name for system in benchmark.systems]
-    if unknown := [name for name in systems if name not in names]:
-        raise ValueError(f"systems to run must be of {', '.join(names)}, got {', '.join(unknown)}")
-    benchmark.systems = [one for one in benchmark.systems if not systems or one.name in systems]
     for system in benchmark.systems:
         system.arguments = " ".join(filter(None, [system.arguments, shlex.join(arguments)]))
     benchmark.output = str(here / (benchmark.output or Path.cwd() / "outputs" / path.stem))

@@ -80,6 +80,17 @@ def test_a_start_with_some_systems_reports_all(benchmark):
     assert "BLEU +" in printed or "BLEU -" in printed  # against ce, the baseline of the file
 
 
+def test_the_file_is_read_and_its_batch_matched_once(benchmark, tmp_path, capsys):
+    settings = tmp_path / "tiny.yaml"
+    settings.write_text(benchmark[0].read_text().replace("seeds: [1]", "tokens_per_update: 300"))
+    main([str(settings), "--seeds", "4", "--systems", "el", "--dry-run"])  # the file names no seed
+    printed = capsys.readouterr().out
+    assert printed.count("tokens per update; the recipe has 300") == 1
+    assert "--seed 4" in printed
+    assert " ce/seed4" not in printed
+    assert "must be one or more, all different" in refusal(main, settings, "--seeds", "4", "4")
+
+
 def test_failing_and_diverging_systems_stop_no_other(benchmark):
     settings, output, _ = benchmark
     more = settings.with_name("more.yaml")
