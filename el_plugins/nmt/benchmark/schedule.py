@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from el_plugins.nmt.benchmark.machines import Leader
 from el_plugins.nmt.benchmark.progress import Progress
 from el_plugins.nmt.benchmark.runs import Run
 from el_plugins.nmt.benchmark.settings import Launch
+from el_plugins.nmt.benchmark.slurm import find_jobs, queue
 
 POLL = {"local": 1, "slurm": 10}  # seconds
 LOG_LINES = 15
@@ -58,7 +58,7 @@ class Schedule:
 
     Args:
         cluster: ``"local"``, as many runs at once as this machine's GPUs allow (``jobs`` if it has none), or
-            ``"slurm"``, which queues all of them.
+            ``"slurm"``, which queues all of them that are not in its queue already.
         folder: of submitit's logs.
         hours: time limit of a SLURM job; one that reaches it is requeued and resumes.
         parameters: submitit's own, such as ``slurm_partition``.
@@ -117,23 +117,30 @@ class Schedule:
         """Names of the jobs that have finished or failed, without requeued ones."""
         if self.cluster == "local":
             return [name for name, job in jobs.items() if job.done()]
-        # submitit asks sacct, which needs a cluster with accounting; squeue works on any.
-        queue = subprocess.run(
-            ["squeue", "--noheader", "--me", "--format=%A"], capture_output=True, text=True, check=False
-        )
-        if queue.returncode:  # the controller does not answer; ask again later
+        numbers = queue()
+        if numbers is None:  # ask again later
             return []
-        return [name for name, job in jobs.items() if job.job_id not in queue.stdout.split()]
+        return [name for name, job in jobs.items() if job.job_id not in numbers]
 
     def execute(self, runs: Sequence[Run]) -> dict[str, str]:
         """Run all of ``runs``.
 
         Returns:
             For the failed ones, by name: the error and the end of the log.
+
+        Raises:
+            RuntimeError: SLURM does not answer.
+            ValueError: SLURM's queue has one of them with other settings.
         """
         waiting = [run for run in runs if not run.result.exists()]
         active: dict[str, tuple[Run, submitit.Job, list[int]]] = {}
         failed: dict[str, str] = {}
+        if self.cluster == "slurm":
+            found = find_jobs(waiting, self.executor.folder)
+            active = {run.name: (run, found[run.name], []) for run in waiting if run.name in found}
+            waiting = [run for run in waiting if run.name not in found]
+            if found:
+                print(f"in SLURM's queue already: {', '.join(found)}")
         with Progress(runs) as progress:
             try:
                 while waiting or active:

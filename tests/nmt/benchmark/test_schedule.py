@@ -76,3 +76,12 @@ def test_no_job_has_ended_while_slurm_does_not_answer(commands, tmp_path):
     assert schedule.ended(jobs) == []
     write_command(commands / "squeue", "echo 12; echo 7")
     assert schedule.ended(jobs) == ["gone"]
+
+
+def test_nothing_is_submitted_while_slurm_does_not_answer(commands, tmp_path):
+    write_command(commands / "squeue", "exit 1")
+    write_command(commands / "sbatch", f"touch {tmp_path / 'submitted'}; exit 1")
+    run = SimpleNamespace(name="el/seed1", result=tmp_path / "result.json")
+    with pytest.raises(RuntimeError, match="cannot tell which runs are in SLURM's queue already"):
+        Schedule("slurm", tmp_path / "jobs", 1, {}).execute([run])
+    assert not (tmp_path / "submitted").exists()

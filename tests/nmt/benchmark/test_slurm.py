@@ -58,6 +58,30 @@ def test_a_node_taken_down_in_mid_run(node, tiny_settings, tmp_path):
     assert resumed["scores"] == expected["scores"]
 
 
+def test_a_lost_terminal_leaves_runs_that_the_next_start_finds(node, tiny_settings, tmp_path):
+    more = "cluster: {slurm_cpus_per_task: 1, slurm_setup: [export OMP_NUM_THREADS=1]}"
+    settings = tiny_settings(tmp_path / "tiny.yaml", tokens=60, updates=300, average=1, more=more)
+    output = tmp_path / "out"
+    command = [str(Path(sys.executable).with_name("el-nmt-benchmark")), str(settings)]
+    command += ["--output", str(output), "--cluster", "slurm"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while not (output / "runs" / "el" / "seed1" / "train.log").exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        process.kill()
+    number = slurm.control("--oneliner", "show", "job").split()[0].removeprefix("JobId=")
+    other = settings.read_text().replace("beam 2", "beam 3")
+    assert other != settings.read_text()
+    (tmp_path / "other.yaml").write_text(other)
+    refused = run("el-nmt-benchmark", tmp_path / "other.yaml", *command[2:], check=False)
+    assert f"el/seed1 is SLURM's job {number} with other settings" in refused
+    assert "in SLURM's queue already: el/seed1" in run(*command)
+    assert len(slurm.control("--oneliner", "show", "job").splitlines()) == 1
+    assert (output / "report.md").exists()
+
+
 def test_a_training_of_two_processes(node, tiny_settings, tmp_path):
     more = (
         "cluster: {slurm_cpus_per_task: 1, slurm_setup: [export OMP_NUM_THREADS=1]}\nlaunch: {processes: 2}"
