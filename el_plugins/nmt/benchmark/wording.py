@@ -83,7 +83,8 @@ def _notes(names: Sequence[str], wanted: int, curve: Mapping[str, Mapping[str, A
     if len(names) < wanted:
         yield f"fewer than {wanted} epochs, so only {len(names)} averaged"
     factors = {one.get("epoch"): float(one.get("valid_bonus_factor", 0)) for one in curve.values()}
-    early = [epoch for epoch in epochs if factors.get(epoch) == 0]
+    without = max((epoch for epoch, factor in factors.items() if epoch and not factor), default=0)
+    early = [epoch for epoch in epochs if epoch <= without]  # not every epoch need be validated
     if early and any(factors.values()):
         yield f"{len(early)} of the {len(epochs)} averaged epochs ended before the bonus came in"
 

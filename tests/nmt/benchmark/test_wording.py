@@ -27,6 +27,7 @@ def curve(factors):
     [
         (THREE, dict.fromkeys(FACTORS), []),
         (THREE, FACTORS, ["2 of the 3 averaged epochs ended before the bonus came in"]),
+        (THREE, {3: "0", 5: "1"}, ["2 of the 3 averaged epochs ended before the bonus came in"]),
         (THREE, {**FACTORS, 2: "0.1", 3: "0.6"}, []),
         (["checkpoint1.pt"], {}, ["fewer than 3 epochs, so only 1 averaged"]),
         (["checkpoint_last.pt"], {}, ["shorter than an epoch, so checkpoint_last.pt was averaged"]),
