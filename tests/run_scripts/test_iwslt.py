@@ -3,12 +3,11 @@
 import json
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.commands import REPOSITORY, processes, run
+from tests.commands import REPOSITORY, processes, run, wait_until
 
 pytest.importorskip("fairseq")
 pytest.importorskip("sentencepiece")
@@ -95,17 +94,12 @@ def test_stopped_and_started_again(de_en, de_en_script, archives, tmp_path):
     command = [de_en_script, output, archives["de"], "--loss", "el", "--", *SMALL, "--max-update", "40"]
     folder = output / "runs" / "el" / "seed1"
     with start(*command, stdout=subprocess.DEVNULL, PROCESSES="2", STOP_TEST=tmp_path.name) as process:
-        while not (folder / "checkpoints" / "checkpoint3.pt").exists():
-            assert process.poll() is None
-            time.sleep(0.1)
+        wait_until((folder / "checkpoints" / "checkpoint3.pt").exists, process, 600)
         refused = recipe(*command, PROCESSES="2", check=False)
         assert f"another start of a recipe still works in {output}" in refused
         process.terminate()
         assert process.wait(timeout=60) != 0
-    deadline = time.monotonic() + 60
-    while processes(f"STOP_TEST={tmp_path.name}"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not processes(f"STOP_TEST={tmp_path.name}"), seconds=60)
     recipe(*command, PROCESSES="2")
     assert "Loaded checkpoint" in (folder / "train.log").read_text()
     assert (folder / "result.json").exists()

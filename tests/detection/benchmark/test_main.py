@@ -18,7 +18,7 @@ pytest.importorskip("detectron2")
 pytest.importorskip("scipy")
 
 from el_plugins.detection.benchmark.__main__ import main
-from tests.commands import processes, refusal
+from tests.commands import processes, refusal, wait_until
 from tests.detection.benchmark.command import benchmark, command, rows
 
 FOCAL = ("focal", "")
@@ -81,11 +81,7 @@ def test_killed_and_started_again(tiny, tmp_path):
     environment.update([marker.split("=")])
     folder = output / "runs" / "focal" / "seed1"
     with subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL, text=True) as process:
-        deadline = time.monotonic() + 200
-        while not (folder / "model_0000003.pth").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until((folder / "model_0000003.pth").exists, process, 200, every=0.02)
         for started in processes(marker):
             os.kill(started, signal.SIGKILL)
     assert not (folder / "result.json").exists()

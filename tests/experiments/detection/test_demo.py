@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from tests.commands import REPOSITORY, run
+from tests.commands import REPOSITORY, run, wait_until
 from tests.killing import killed_after, leftovers, moments
 
 pytest.importorskip("detectron2")
@@ -51,11 +51,7 @@ def test_killed_and_started_again(tmp_path):
     run_folder = folder / "runs" / "focal" / "seed1"
     command = demo(folder, 120)
     with subprocess.Popen(command, cwd=REPOSITORY, start_new_session=True) as process:
-        deadline = time.monotonic() + 600
-        while not (run_folder / "last_checkpoint").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(1)
+        wait_until((run_folder / "last_checkpoint").exists, process, 600)
         os.killpg(process.pid, signal.SIGKILL)
     assert not (run_folder / "result.json").exists()
     output = run(*command, cwd=REPOSITORY)

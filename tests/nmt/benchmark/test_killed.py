@@ -6,11 +6,12 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.commands import processes, run
+from tests.commands import processes, run, wait_until
 from tests.killing import killed_after, leftovers, moments
 
 pytest.importorskip("fairseq")
@@ -32,11 +33,7 @@ def test_the_same_results_as_without_being_killed(tiny_settings, tmp_path):
         marker = f"KILL_TEST={tmp_path.name}-{stage.split()[0]}"
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **dict([marker.split("=")])}
         with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-            deadline = time.monotonic() + 300
-            while not reached(folder, stage):
-                assert process.poll() is None, f"ended before {stage}"
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            wait_until(partial(reached, folder, stage), process, 300, every=0.01)
             for started in processes(marker):
                 os.kill(started, signal.SIGKILL)
         assert not (folder / "result.json").exists()
@@ -79,11 +76,7 @@ def test_a_killed_worker_ends_the_run_in_bounded_time(tiny_settings, tmp_path, r
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **dict([marker.split("=")])}
     checkpoint = tmp_path / "runs" / "el" / "seed1" / "checkpoints" / "checkpoint1.pt"
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        deadline = time.monotonic() + 300
-        while not checkpoint.exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(checkpoint.exists, process, 300)
         (worker,) = [number for number in processes(marker) if variables(number).get("LOCAL_RANK") == "1"]
         os.kill(worker, signal.SIGKILL)
         said = process.communicate(timeout=120)[1]

@@ -6,12 +6,11 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.commands import processes, refusal, run
+from tests.commands import processes, refusal, run, wait_until
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
@@ -191,10 +190,3 @@ def test_a_signal_ends_the_training_too(benchmark, how, tmp_path):
     assert said.endswith("\nel-nmt-benchmark: stopped; start it again to resume\n")
     assert "Traceback" not in said
     wait_until(lambda: not processes(marker))
-
-
-def wait_until(reached, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

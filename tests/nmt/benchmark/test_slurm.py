@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from tests import slurm
-from tests.commands import run
+from tests.commands import run, wait_until
 
 pytest.importorskip("fairseq")
 pytest.importorskip("submitit")
 
 pytestmark = pytest.mark.long
+
+ONE_CORE = "cluster: {slurm_cpus_per_task: 1, slurm_setup: [export OMP_NUM_THREADS=1]}"
 
 
 @pytest.fixture
@@ -25,18 +27,13 @@ def node(tmp_path_factory):
 
 
 def test_a_node_taken_down_in_mid_run(node, tiny_settings, tmp_path):
-    more = "cluster: {slurm_cpus_per_task: 1, slurm_setup: [export OMP_NUM_THREADS=1]}"
-    settings = tiny_settings(tmp_path / "tiny.yaml", tokens=60, updates=600, average=3, more=more)
+    settings = tiny_settings(tmp_path / "tiny.yaml", tokens=60, updates=600, average=3, more=ONE_CORE)
     run("el-nmt-benchmark", settings, "--output", tmp_path / "local")
     command = [str(Path(sys.executable).with_name("el-nmt-benchmark")), str(settings)]
     command += ["--output", str(tmp_path / "slurm"), "--cluster", "slurm", "--hours", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         folder = tmp_path / "slurm" / "runs" / "el" / "seed1"
-        deadline = time.monotonic() + 300
-        while not (folder / "checkpoints" / "checkpoint5.pt").exists():
-            assert process.poll() is None, process.stdout.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until((folder / "checkpoints" / "checkpoint5.pt").exists, process, 300)
         slurm.control("update", f"nodename={node}", "state=down", "reason=test")
         assert "Restarts=1" in slurm.control("show", "job")
         assert not (folder / "result.json").exists()
@@ -59,17 +56,12 @@ def test_a_node_taken_down_in_mid_run(node, tiny_settings, tmp_path):
 
 
 def test_a_lost_terminal_leaves_runs_that_the_next_start_finds(node, tiny_settings, tmp_path):
-    more = "cluster: {slurm_cpus_per_task: 1, slurm_setup: [export OMP_NUM_THREADS=1]}"
-    settings = tiny_settings(tmp_path / "tiny.yaml", tokens=60, updates=300, average=1, more=more)
+    settings = tiny_settings(tmp_path / "tiny.yaml", tokens=60, updates=300, average=1, more=ONE_CORE)
     output = tmp_path / "out"
     command = [str(Path(sys.executable).with_name("el-nmt-benchmark")), str(settings)]
     command += ["--output", str(output), "--cluster", "slurm"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
-        while not (output / "runs" / "el" / "seed1" / "train.log").exists():
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until((output / "runs" / "el" / "seed1" / "train.log").exists, process)
         process.kill()
     number = slurm.control("--oneliner", "show", "job").split()[0].removeprefix("JobId=")
     other = settings.read_text().replace("beam 2", "beam 3")
@@ -83,9 +75,7 @@ def test_a_lost_terminal_leaves_runs_that_the_next_start_finds(node, tiny_settin
 
 
 def test_a_training_of_two_processes(node, tiny_settings, tmp_path):
-    more = (
-        "cluster: {slurm_cpus_per_task: 1, slurm_setup: [export OMP_NUM_THREADS=1]}\nlaunch: {processes: 2}"
-    )
+    more = f"{ONE_CORE}\nlaunch: {{processes: 2}}"
     settings = tiny_settings(tmp_path / "tiny.yaml", tokens=300, updates=4, average=1, more=more)
     run("el-nmt-benchmark", settings, "--output", tmp_path / "out", "--cluster", "slurm")
     folder = tmp_path / "out" / "runs" / "el" / "seed1"
